@@ -1,0 +1,125 @@
+//! Where data ends: rows with a stamp, erasures below a stamp, the ledger.
+//!
+//! Owns keeping and finding rows. Must not know what a record means: merging, ordering, erasing
+//! and accounting are decided in `workers` and arrive here as [`Change`]s. Two engines stand
+//! behind the traits: [`embedded`] and, on a cluster, a CQL database.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use millrace_schema::{Topic, UserKey};
+use uuid::Uuid;
+
+mod account;
+pub mod embedded;
+mod row;
+
+pub use account::{AccountStore, ApiKey, Project, Scope};
+pub use row::{
+    Cell, Cells, Change, Claim, Commit, Completion, DeviceRow, Devices, Erasure, EventQuery,
+    EventRow, JobRow, LedgerRow, ProfileRow, Stamp, Version, Write,
+};
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a store answers.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A database of users' rows and of the workers' positions.
+///
+/// Every write carries a stamp; the larger stamp wins, whatever the order of arrival, and an
+/// erasure hides what is stamped at or below it. Every call that is acknowledged may be repeated.
+pub trait Store: Send + Sync + 'static {
+    /// How long after its acknowledgement a write may still be forgotten by a crash. Zero: a
+    /// [`Commit`] is atomic, so a position never survives the data that it stands for.
+    fn settle(&self) -> Duration;
+
+    /// Changes when any node was restarted since the last call.
+    fn generation(&self) -> Answer<'_, u64>;
+
+    /// Writes the rows of a batch, then moves its partition's ledger; both or neither where
+    /// [`Store::settle`] is zero.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if the ledger holds a newer epoch than the commit's, and
+    /// [`StoreError::Restarted`] if the generation is not the commit's: the ledger has not moved.
+    fn commit(&self, commit: Commit) -> Answer<'_, ()>;
+
+    /// Makes everything acknowledged durable, where the engine can.
+    fn persist(&self) -> Answer<'_, ()>;
+
+    /// Claims a partition: writes a ledger row under a new epoch that begins at the resume point
+    /// of the newest one (or at 0) and is shared with nobody.
+    fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
+
+    /// The newest ledger row of every partition that has one.
+    fn ledger(&self) -> Answer<'_, Vec<LedgerRow>>;
+
+    /// The stamp of the topic's offset 0. Registers the topic at its first use.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if the topic was registered with another number of partitions.
+    fn topic_base(&self, topic: Topic, partitions: u32) -> Answer<'_, Stamp>;
+
+    /// The profiles of some users, in their order.
+    fn profiles(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Option<ProfileRow>>>;
+
+    /// The device rows of some users, in their order, with those that a `life` hides left out.
+    fn devices(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Devices>>;
+
+    /// All claims on some devices of a project, in the order of the devices.
+    fn claims(&self, project: &str, device_ids: Vec<String>) -> Answer<'_, Vec<Vec<Claim>>>;
+
+    /// Events of a user, newest first.
+    fn events(&self, user: UserKey, query: EventQuery) -> Answer<'_, Vec<EventRow>>;
+
+    /// The time under which each id that came without a timestamp is stored, in their order.
+    fn event_times(&self, ids: Vec<(UserKey, String)>) -> Answer<'_, Vec<Option<i64>>>;
+
+    /// The markers that erased a user's data of a topic.
+    fn erasures(&self, user: UserKey, topic: Topic) -> Answer<'_, Vec<Erasure>>;
+
+    /// A deletion job.
+    fn job(&self, project: &str, job: Uuid) -> Answer<'_, Option<JobRow>>;
+
+    /// Deletion jobs of a project, newest first, after the one at `before` (accepted, id).
+    fn jobs(
+        &self,
+        project: &str,
+        before: Option<(i64, Uuid)>,
+        limit: usize,
+    ) -> Answer<'_, Vec<JobRow>>;
+
+    /// The jobs that are not completed, of all projects.
+    fn open_jobs(&self) -> Answer<'_, Vec<JobRow>>;
+
+    /// Marks a job completed; its sample of ids is forgotten. A second completion changes nothing.
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()>;
+}
+
+/// Why the store did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another worker has claimed the partition since.
+    #[error("epoch {ours} of the ledger was superseded by {newest}")]
+    Fenced {
+        /// The epoch of the commit.
+        ours: u64,
+        /// The newest epoch.
+        newest: u64,
+    },
+    /// A node was restarted since the worker began.
+    #[error("a node of the store was restarted")]
+    Restarted,
+    /// Worth another try.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What is stored, or configured, is not as it must be. The text says what to do.
+    #[error("{0}")]
+    Invalid(String),
+    /// The row exists already.
+    #[error("{0} exists already")]
+    Exists(String),
+}

@@ -1,0 +1,343 @@
+//! Rows as they are read, changes as they are written; the same for every engine.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use millrace_schema::record::{Fence, Job, Reach};
+use millrace_schema::time::Micros;
+use millrace_schema::{Counts, Topic, UserKey};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The place of a record in its topic, as a number that only grows: base of the topic + offset.
+/// It is the timestamp of everything that the record writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stamp(pub i64);
+
+impl Stamp {
+    /// The stamp of an offset in a topic of this base.
+    #[must_use]
+    pub fn at(self, offset: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(offset))
+    }
+}
+
+/// What decides between two values of a property: the later client time, then the later stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    /// The time of the change, microseconds.
+    pub time_us: Micros,
+    /// The stamp of the record that changed it (of its first acceptance).
+    pub stamp: Stamp,
+}
+
+/// One property (or device field): its value and what decides about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// What decides.
+    pub version: Version,
+    /// The JSON text as sent; `None` after a removal, which is remembered.
+    pub value: Option<String>,
+}
+
+/// Properties by name.
+pub type Cells = BTreeMap<String, Cell>;
+
+/// A user's profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileRow {
+    /// When the user was first registered (since the last erasure), microseconds.
+    pub created_us: Micros,
+    /// When the profile last changed, microseconds.
+    pub updated_us: Micros,
+    /// The properties.
+    pub cells: Cells,
+}
+
+/// One device of a user. Properties are named `properties.{name}`, own fields by their name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// When the row last changed, microseconds.
+    pub updated_us: Micros,
+    /// The fields and properties.
+    pub cells: Cells,
+}
+
+/// A user's devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// Rows stamped at or below it are of a life that has ended.
+    pub life: Option<Stamp>,
+    /// Rows by device id.
+    pub rows: BTreeMap<String, DeviceRow>,
+}
+
+/// What one user (or nobody) has to say about who owns a device. The owner is the holder of the
+/// latest `linked`, unless the same holder's `unlinked` is later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The user; `None`: the device was unlinked without naming one, so `linked` is to nobody.
+    pub holder: Option<String>,
+    /// The latest link.
+    pub linked: Option<Version>,
+    /// The latest unlink by this holder.
+    pub unlinked: Option<Version>,
+}
+
+/// An event as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// Its time, microseconds.
+    pub time_us: Micros,
+    /// Its id.
+    pub id: String,
+    /// The log record as it was accepted.
+    pub payload: Bytes,
+}
+
+/// Which events of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// At or after, microseconds.
+    pub from_us: Option<Micros>,
+    /// Before, microseconds.
+    pub to_us: Option<Micros>,
+    /// Strictly older than this (time, id): where the last page ended.
+    pub before: Option<(Micros, String)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A marker that erased a user's data of a topic; what detours are checked against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    /// By which job.
+    pub job: Uuid,
+    /// The marker's offset.
+    pub offset: u64,
+    /// When the front door took the job, microseconds.
+    pub received_us: Micros,
+}
+
+/// One write, at its stamp.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The stamp of the record that causes it.
+    pub stamp: Stamp,
+    /// What it changes.
+    pub change: Change,
+}
+
+/// What a write changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// An event; its identity is (user, time, id).
+    PutEvent {
+        /// Whose.
+        user: UserKey,
+        /// Its time.
+        time_us: Micros,
+        /// Its id.
+        id: String,
+        /// The log record as it was accepted.
+        payload: Bytes,
+        /// When it may go, microseconds.
+        expires_us: Micros,
+    },
+    /// The time under which an id that came without a timestamp is stored.
+    PutEventTime {
+        /// Whose.
+        user: UserKey,
+        /// The id.
+        id: String,
+        /// Its time.
+        time_us: Micros,
+        /// When it may go, microseconds.
+        expires_us: Micros,
+    },
+    /// Erases the user's events and id times at or below the stamp.
+    EraseEvents {
+        /// Whose.
+        user: UserKey,
+    },
+    /// Sets cells of a profile; others stay.
+    PutProfile {
+        /// Whose.
+        user: UserKey,
+        /// The row's `created_us`.
+        created_us: Micros,
+        /// The row's `updated_us`.
+        updated_us: Micros,
+        /// The changed cells only.
+        cells: Cells,
+    },
+    /// Erases the profile at or below the stamp.
+    EraseProfile {
+        /// Whose.
+        user: UserKey,
+    },
+    /// Sets cells of a device row; others stay.
+    PutDevice {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        device_id: String,
+        /// The row's `updated_us`.
+        updated_us: Micros,
+        /// The changed cells only.
+        cells: Cells,
+    },
+    /// Ends a life: the user's device rows at or below the stamp are hidden from now on.
+    EndLife {
+        /// Whose.
+        user: UserKey,
+    },
+    /// Erases the user's device rows at or below the stamp.
+    EraseDevices {
+        /// Whose.
+        user: UserKey,
+    },
+    /// Sets a holder's claim on a device.
+    PutClaim {
+        /// The project.
+        project: String,
+        /// The device.
+        device_id: String,
+        /// The claim, merged by the writer.
+        claim: Claim,
+    },
+    /// Erases a holder's claim on a device at or below the stamp.
+    EraseClaim {
+        /// The holder.
+        user: UserKey,
+        /// The device.
+        device_id: String,
+    },
+    /// Remembers a marker, for detours.
+    PutErasure {
+        /// Whose data.
+        user: UserKey,
+        /// Of which topic.
+        topic: Topic,
+        /// The marker.
+        erasure: Erasure,
+    },
+    /// Registers a deletion job.
+    PutJob {
+        /// The job.
+        job: JobRow,
+    },
+}
+
+/// A deletion job as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// The project.
+    pub project: String,
+    /// When the front door took it, microseconds.
+    pub accepted_us: Micros,
+    /// The sealed job.
+    pub job: Job,
+    /// How it ended, once it has.
+    pub completion: Option<Completion>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// When, microseconds.
+    pub completed_us: Micros,
+    /// How many of the sampled users were read back.
+    pub sampled: u64,
+    /// How many of them still had data at or below their marker. Above zero the job has failed.
+    pub found: u64,
+}
+
+impl JobRow {
+    /// What the job has done of one fence, given the resume point of its partition.
+    pub fn done(fence: &Fence, resume: u64) -> u64 {
+        if resume > fence.last {
+            return fence.count;
+        }
+        let span = u128::from(fence.last - fence.first) + 1;
+        let passed = u128::from(resume.saturating_sub(fence.first));
+        u64::try_from(u128::from(fence.count) * passed / span).unwrap_or(fence.count)
+    }
+
+    /// Whether the job reaches this kind of data.
+    pub fn reaches(&self, reach: Reach) -> bool {
+        self.job.erase.contains(&reach)
+    }
+}
+
+/// A partition's row of the ledger, under one epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition.
+    pub partition: u32,
+    /// Who writes it: claimed anew at every start, never shared.
+    pub epoch: u64,
+    /// The number of this write in its epoch; the larger wins.
+    pub sequence: u64,
+    /// Every record below is applied.
+    pub frontier: u64,
+    /// Applied, and acknowledged longer than `settle` ago.
+    pub settled: u64,
+    /// Settled longer than `settle` ago: where a new epoch begins.
+    pub resume: u64,
+    /// The partition's monotone time at the frontier, microseconds.
+    pub time_us: Micros,
+    /// The same at the resume point.
+    pub resume_time_us: Micros,
+    /// What became of every record below the frontier; adds up to it.
+    pub counts: Counts,
+    /// The same at the resume point.
+    pub resume_counts: Counts,
+}
+
+impl LedgerRow {
+    /// The first row of a partition.
+    pub fn new(topic: Topic, partition: u32) -> Self {
+        Self {
+            topic,
+            partition,
+            epoch: 0,
+            sequence: 0,
+            frontier: 0,
+            settled: 0,
+            resume: 0,
+            time_us: 0,
+            resume_time_us: 0,
+            counts: Counts::default(),
+            resume_counts: Counts::default(),
+        }
+    }
+
+    /// The row that begins the next epoch: everything is as it was at the resume point.
+    #[must_use]
+    pub fn next_epoch(&self) -> Self {
+        Self {
+            epoch: self.epoch + 1,
+            sequence: 0,
+            frontier: self.resume,
+            settled: self.resume,
+            time_us: self.resume_time_us,
+            counts: self.resume_counts.clone(),
+            ..self.clone()
+        }
+    }
+}
+
+/// A worker's batch: what it changes, and where the partition stands after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// The changes, in the order of the log.
+    pub writes: Vec<Write>,
+    /// The partition's row of the ledger after them.
+    pub ledger: LedgerRow,
+    /// The generation under which the batch was read and decided.
+    pub generation: u64,
+}
