@@ -7,8 +7,11 @@ pub mod counts;
 pub mod error;
 pub mod id;
 pub mod limits;
+pub mod parse;
+pub mod openapi;
 pub mod record;
 pub mod time;
+pub mod timestamp;
 pub mod topic;
 pub mod user;
 

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 /// The place of a record in its topic, as a number that only grows: base of the topic + offset.
 /// It is the timestamp of everything that the record writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Stamp(pub i64);
 
@@ -85,6 +87,18 @@ pub struct Claim {
     pub unlinked: Option<Version>,
 }
 
+impl Claim {
+    /// Who owns a device, given all claims on it.
+    pub fn owner(claims: &[Self]) -> Option<&str> {
+        // Versions of different partitions may be equal; then the holder's name decides, so that
+        // every reader finds the same owner.
+        let latest = claims.iter().max_by_key(|claim| (claim.linked, claim.holder.as_deref()))?;
+        let linked = latest.linked?;
+        let left = latest.unlinked.is_some_and(|unlinked| unlinked > linked);
+        latest.holder.as_deref().filter(|_| !left)
+    }
+}
+
 /// An event as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
@@ -92,6 +106,8 @@ pub struct EventRow {
     pub time_us: Micros,
     /// Its id.
     pub id: String,
+    /// The stamp at which it was written.
+    pub stamp: Stamp,
     /// The log record as it was accepted.
     pub payload: Bytes,
 }
@@ -340,4 +356,38 @@ pub struct Commit {
     pub ledger: LedgerRow,
     /// The generation under which the batch was read and decided.
     pub generation: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(holder: Option<&str>, linked: Option<i64>, unlinked: Option<i64>) -> Claim {
+        let version = |time_us| Version { time_us, stamp: Stamp(1) };
+        let holder = holder.map(str::to_owned);
+        Claim { holder, linked: linked.map(version), unlinked: unlinked.map(version) }
+    }
+
+    #[test]
+    fn the_owner_is_the_latest_to_link_unless_they_left_since() {
+        let (a, b, nobody) = (Some("a"), Some("b"), None);
+        let table = [
+            (vec![], None),
+            (vec![claim(a, Some(1), None)], a),
+            (vec![claim(a, Some(1), Some(2))], None),
+            (vec![claim(a, Some(3), Some(2))], a),
+            (vec![claim(a, None, Some(2))], None),
+            (vec![claim(a, Some(1), None), claim(b, Some(2), None)], b),
+            (vec![claim(a, Some(1), None), claim(b, Some(2), Some(3))], None),
+            (vec![claim(a, Some(2), None), claim(b, Some(1), Some(3))], a),
+            (vec![claim(a, Some(1), None), claim(nobody, Some(2), None)], None),
+            (vec![claim(a, Some(3), None), claim(nobody, Some(2), None)], a),
+            (vec![claim(b, Some(1), None), claim(a, Some(1), None)], b),
+        ];
+        for (mut claims, owner) in table {
+            assert_eq!(Claim::owner(&claims), owner, "{claims:?}");
+            claims.reverse();
+            assert_eq!(Claim::owner(&claims), owner, "reversed: {claims:?}");
+        }
+    }
 }

@@ -1,1 +1,234 @@
-//! The embedded store.
+//! The embedded store: every row in one fjall database in one folder of one process.
+//!
+//! Owns the keyspaces, their keys and values, and the rule that the larger stamp wins. Must not
+//! know what a record means; a change says which rows it sets and which it erases.
+//!
+//! `user` below is the project and the user id, each with its length before it, so that no user's
+//! prefix begins another's. Times and numbers are big-endian (times with the sign bit flipped), so
+//! that bytes sort as the numbers do. Every value begins with a format version and, where rows
+//! compete, the stamp of their write.
+//!
+//! | keyspace | key | value |
+//! | --- | --- | --- |
+//! | `events` | user, time, id | stamp, expiry, payload |
+//! | `event_times` | user, id | stamp, expiry, time |
+//! | `profiles` | user, 0 | stamp, created and updated time |
+//! | | user, 1, property | stamp, cell |
+//! | `devices` | user, 0 | stamp at which the last life ended |
+//! | | user, 1, device, 0 | stamp, updated time |
+//! | | user, 1, device, 1, property | stamp, cell |
+//! | `claims` | project, device, 0 (nobody) or 1 and the holder | stamp, claim |
+//! | `erasures` | user, topic, 0 | stamp of the latest erasure |
+//! | | user, topic, 1, job | stamp, marker |
+//! | `jobs` | project, job | stamp, row |
+//! | `jobs_by_time` | project, accepted time, job | empty |
+//! | `open_jobs` | project, job | empty |
+//! | `ledger` | topic, partition | highest stamp ever committed, epoch, number of the write, row |
+//! | `topics` | topic | base, number of partitions |
+//! | `projects` | id | project |
+//! | `keys` | id | key, with its revocation |
+//!
+//! A profile or a device is one row a property, so that a merge writes what changed and reads
+//! nothing. Erasing iterates and removes; since `erasures` holds the stamp below which a user's
+//! rows of a topic are dead, and every value begins with its own, a compaction filter and the
+//! readers could do the same without the iteration.
+//!
+//! fjall writes a batch of several keyspaces as one journal record, checksummed, and drops a torn
+//! one at open: a [`Commit`] is there whole or not at all, also after `kill -9`. It is durable
+//! against a power cut after [`Store::persist`]. A failed write or flush stops the database until
+//! the process is restarted ([`StoreError::Unavailable`]).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fjall::{Database, PersistMode};
+use millrace_schema::{Topic, UserKey};
+use uuid::Uuid;
+
+use crate::{
+    AccountStore, Answer, ApiKey, Claim, Commit, Completion, Devices, Erasure, EventQuery,
+    EventRow, JobRow, LedgerRow, ProfileRow, Project, Stamp, Store, StoreError,
+};
+
+mod accounts;
+mod apply;
+mod draft;
+mod expiry;
+mod failure;
+mod jobs;
+mod key;
+mod ledger;
+mod open;
+mod read;
+mod space;
+mod value;
+
+use draft::Draft;
+use failure::unavailable;
+pub use open::Config;
+use space::Spaces;
+
+/// One process holds its rows: what was acknowledged is there as long as the process is.
+const GENERATION: u64 = 0;
+
+/// The embedded store. Clones share one database; it is closed when the last one is dropped,
+/// which waits for a flush or compaction under way.
+#[derive(Clone)]
+pub struct EmbeddedStore(Arc<Engine>);
+
+impl EmbeddedStore {
+    /// Opens the store in a folder of its own, or makes it. Blocks while the journal is replayed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the folder cannot be read, or another process has it open.
+    pub fn open(dir: &Path, config: Config) -> Result<Self, StoreError> {
+        open::open(dir, config).map(|engine| Self(Arc::new(engine)))
+    }
+
+    /// Runs work that may block on a thread made for it.
+    fn run<T, F>(&self, work: F) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
+    {
+        let engine = Arc::clone(&self.0);
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&engine)).await;
+            done.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
+        })
+    }
+}
+
+/// What the blocking work runs on.
+struct Engine {
+    db: Database,
+    spaces: Spaces,
+    /// One commit or claim of a partition at a time.
+    partitions: Mutex<HashMap<(Topic, u32), Arc<Mutex<()>>>>,
+    /// Jobs are read before they are written.
+    jobs: Mutex<()>,
+    /// So are topics, projects and keys.
+    registry: Mutex<()>,
+}
+
+impl Engine {
+    fn draft(&self) -> Draft<'_> {
+        Draft::new(&self.db, &self.spaces)
+    }
+
+    fn partition(&self, topic: Topic, partition: u32) -> Arc<Mutex<()>> {
+        Arc::clone(hold(&self.partitions).entry((topic, partition)).or_default())
+    }
+
+    fn persist(&self) -> Result<(), StoreError> {
+        self.db.persist(PersistMode::SyncAll).map_err(unavailable)
+    }
+}
+
+/// Takes a lock. What it guards is on disk, so a holder that panicked leaves nothing half done.
+fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store for EmbeddedStore {
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn generation(&self) -> Answer<'_, u64> {
+        Box::pin(async { Ok(GENERATION) })
+    }
+
+    fn commit(&self, commit: Commit) -> Answer<'_, ()> {
+        self.run(|engine| engine.commit(commit))
+    }
+
+    fn persist(&self) -> Answer<'_, ()> {
+        self.run(Engine::persist)
+    }
+
+    fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
+        self.run(move |engine| engine.claim(topic, partition))
+    }
+
+    fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {
+        self.run(Engine::ledger)
+    }
+
+    fn topic_base(&self, topic: Topic, partitions: u32) -> Answer<'_, Stamp> {
+        self.run(move |engine| engine.topic_base(topic, partitions))
+    }
+
+    fn profiles(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Option<ProfileRow>>> {
+        self.run(move |engine| engine.view().profiles(&users))
+    }
+
+    fn devices(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Devices>> {
+        self.run(move |engine| engine.view().devices(&users))
+    }
+
+    fn claims(&self, project: &str, device_ids: Vec<String>) -> Answer<'_, Vec<Vec<Claim>>> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.view().claims(&project, &device_ids))
+    }
+
+    fn events(&self, user: UserKey, query: EventQuery) -> Answer<'_, Vec<EventRow>> {
+        self.run(move |engine| engine.view().events(&user, &query))
+    }
+
+    fn event_times(&self, ids: Vec<(UserKey, String)>) -> Answer<'_, Vec<Option<i64>>> {
+        self.run(move |engine| engine.view().event_times(&ids))
+    }
+
+    fn erasures(&self, user: UserKey, topic: Topic) -> Answer<'_, Vec<Erasure>> {
+        self.run(move |engine| engine.view().erasures(&user, topic))
+    }
+
+    fn job(&self, project: &str, job: Uuid) -> Answer<'_, Option<JobRow>> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.view().job(&project, job))
+    }
+
+    fn jobs(
+        &self,
+        project: &str,
+        before: Option<(i64, Uuid)>,
+        limit: usize,
+    ) -> Answer<'_, Vec<JobRow>> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.view().jobs(&project, before, limit))
+    }
+
+    fn open_jobs(&self) -> Answer<'_, Vec<JobRow>> {
+        self.run(|engine| engine.view().open_jobs())
+    }
+
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.complete_job(&project, job, completion))
+    }
+}
+
+impl AccountStore for EmbeddedStore {
+    fn create_project(&self, project: Project) -> Answer<'_, ()> {
+        self.run(move |engine| engine.create_project(&project))
+    }
+
+    fn projects(&self) -> Answer<'_, Vec<Project>> {
+        self.run(Engine::projects)
+    }
+
+    fn create_key(&self, key: ApiKey) -> Answer<'_, ()> {
+        self.run(move |engine| engine.create_key(&key))
+    }
+
+    fn keys(&self) -> Answer<'_, Vec<ApiKey>> {
+        self.run(Engine::keys)
+    }
+
+    fn revoke_key(&self, id: Uuid, revoked_us: i64) -> Answer<'_, bool> {
+        self.run(move |engine| engine.revoke_key(id, revoked_us))
+    }
+}

@@ -1,0 +1,57 @@
+//! Files that only their owner may read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Keys and tokens are far smaller.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads a file that only its owner may read; `None` if there is none.
+///
+/// # Errors
+/// The file system's, and `PermissionDenied` if others may read or change the file.
+pub fn read_private(path: &Path) -> io::Result<Option<String>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let text = format!(
+            "its mode is {mode:04o}, so others may read or change it; run `chmod 600` on it, and \
+             replace what it holds if it may have been read"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        let text = format!("it is larger than {FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    fs::read_to_string(path).map(Some)
+}
+
+/// Writes a file with mode 0600, whole or not at all, and syncs it.
+///
+/// # Errors
+/// The file system's.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = draft_path(path);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn draft_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}

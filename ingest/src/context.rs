@@ -1,0 +1,100 @@
+//! What every request may use: the configuration, the log, the store, the keys, the clock.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use millrace_accounts::Verifier;
+use millrace_log::Log;
+use millrace_schema::limits::Limits;
+use millrace_schema::time::ReceiptClock;
+use millrace_store::Store;
+
+/// How the front door behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients call.
+    pub listen: SocketAddr,
+    /// Where metrics and the ledger are served; not for clients.
+    pub admin_listen: SocketAddr,
+    /// Limits on what one request may bring.
+    pub limits: Limits,
+    /// From the first moment a head may come until all of it is there; idle connections too.
+    pub header_timeout: Duration,
+    /// From the head until the whole body is there.
+    pub body_timeout: Duration,
+    /// How long the log may take to acknowledge.
+    pub append_timeout: Duration,
+    /// How long requests may take to finish once the server stops.
+    pub shutdown_deadline: Duration,
+    /// Connections open at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// Bytes of bodies in memory at once; beyond them requests are refused.
+    pub admission_bytes: usize,
+    /// Items a second that one project may send.
+    pub rate_items_per_s: Option<NonZeroU32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            limits: Limits::default(),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            append_timeout: Duration::from_secs(10),
+            shutdown_deadline: Duration::from_secs(20),
+            connections_max: 10_000,
+            admission_bytes: 256 * 1024 * 1024,
+            rate_items_per_s: None,
+        }
+    }
+}
+
+/// A condition of readiness. Called at every probe, so it must not wait.
+pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What the front door works with.
+pub struct Parts {
+    /// Where records go.
+    pub log: Arc<dyn Log>,
+    /// Where they are read back.
+    pub store: Arc<dyn Store>,
+    /// Checks keys.
+    pub verifier: Arc<Verifier>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// What else must hold for the process to be ready.
+    pub checks: Vec<Check>,
+}
+
+/// What every request may use.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) parts: Parts,
+    pub(crate) clock: ReceiptClock,
+    stopping: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config, parts: Parts) -> Self {
+        Self { config, parts, clock: ReceiptClock::default(), stopping: AtomicBool::new(false) }
+    }
+
+    /// Turns readiness off for good.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the process is not ready; empty if it is.
+    pub(crate) fn unready(&self) -> Vec<String> {
+        let stopping = self.stopping.load(Ordering::Relaxed).then(|| "shutting down".to_owned());
+        let log = self.parts.log.health().err().map(|reason| format!("log: {reason}"));
+        let checks = self.parts.checks.iter().filter_map(|check| check().err());
+        stopping.into_iter().chain(log).chain(checks).collect()
+    }
+}

@@ -1,0 +1,202 @@
+//! Opening: reads every segment through, cuts a torn tail off, refuses what is damaged.
+//!
+//! Every checksum of every segment is verified before the log opens, at the speed of the disk
+//! (about a second for each GiB): a log that starts is whole, and its indexes are built on the
+//! way.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use millrace_schema::Topic;
+use millrace_schema::time::wall_clock_us;
+
+use super::config::Config;
+use super::disk::{self, io, segment_path};
+use super::format::SegmentHeader;
+use super::scan::{Damage, Pieces, Verdict, judge};
+use super::view::Segment;
+use super::writer::Start;
+use crate::LogError;
+
+/// An opened log.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) start: Start,
+}
+
+/// Opens the log in `dir`, or creates it.
+pub(super) fn recover(dir: &Path, config: &Config) -> Result<Recovered, LogError> {
+    disk::create_folder(dir)?;
+    let lock = disk::lock(dir)?;
+    let numbers = disk::segments(dir)?;
+    let Some(&last) = numbers.last() else { return create(dir, config, lock) };
+
+    let mut segments: VecDeque<Segment> = VecDeque::with_capacity(numbers.len());
+    let mut bytes = Vec::new();
+    let mut next = Vec::new();
+    for number in numbers {
+        disk::read_segment(dir, number, &mut bytes)?;
+        let header = read_header(dir, number, &bytes, config)?;
+        if let Some(before) = segments.back() {
+            follows(dir, before, &header, &next)?;
+        }
+        next.clone_from(&header.next);
+        let segment = read_through(dir, header, &bytes, number == last, &mut next)?;
+        segments.push_back(segment);
+    }
+    let Some(newest) = segments.back() else { return create(dir, config, lock) };
+    let (header, end) = (newest.header.clone(), newest.len);
+    let file = disk::open_segment(dir, last)?;
+    settle(&file, &bytes, &header, end).map_err(io("sync", &segment_path(dir, last)))?;
+    Ok(Recovered { segments, start: Start { file, header, end, next, lock } })
+}
+
+fn create(dir: &Path, config: &Config, lock: File) -> Result<Recovered, LogError> {
+    let header = SegmentHeader {
+        number: 1,
+        // A hasher is seeded by the system's random numbers.
+        salt: RandomState::new().build_hasher().finish(),
+        partitions: config.partitions,
+        created_us: wall_clock_us(),
+        next: vec![0; Topic::ALL.len() * config.partitions as usize],
+    };
+    let file = disk::create_segment(dir, &header)?;
+    let (end, next) = (header.data_start() as u64, header.next.clone());
+    let segments = VecDeque::from([Segment::new(header.clone(), end)]);
+    Ok(Recovered { segments, start: Start { file, header, end, next, lock } })
+}
+
+fn read_header(
+    dir: &Path,
+    number: u64,
+    bytes: &[u8],
+    config: &Config,
+) -> Result<SegmentHeader, LogError> {
+    let header = match SegmentHeader::decode(bytes) {
+        Ok((header, None)) => header,
+        Ok((_, Some(fault))) | Err(fault) => return Err(damaged(dir, number, 0, &fault)),
+    };
+    if header.number != number {
+        let path = segment_path(dir, number);
+        let found = header.number;
+        return Err(LogError::Invalid(format!("{} is segment {found}: renamed", path.display())));
+    }
+    if header.partitions != config.partitions {
+        return Err(LogError::Invalid(format!(
+            "the log in {} was created with {} partitions, and {} are configured; configure {0}",
+            dir.display(),
+            header.partitions,
+            config.partitions,
+        )));
+    }
+    Ok(header)
+}
+
+/// Whether a segment goes on where the one before ended.
+fn follows(
+    dir: &Path,
+    before: &Segment,
+    header: &SegmentHeader,
+    next: &[u64],
+) -> Result<(), LogError> {
+    let number = header.number;
+    if number != before.header.number + 1 {
+        let path = segment_path(dir, before.header.number + 1);
+        let what = format!("{} is missing", path.display());
+        return Err(LogError::Invalid(format!("{what}; {}", advice(dir))));
+    }
+    if header.salt != before.header.salt || header.next.iter().zip(next).any(|(a, b)| a < b) {
+        let path = segment_path(dir, number);
+        let what = format!("{} does not follow the segment before it", path.display());
+        return Err(LogError::Invalid(format!("{what}; {}", advice(dir))));
+    }
+    Ok(())
+}
+
+fn read_through(
+    dir: &Path,
+    header: SegmentHeader,
+    bytes: &[u8],
+    is_last: bool,
+    next: &mut [u64],
+) -> Result<Segment, LogError> {
+    let number = header.number;
+    let partitions = header.partitions;
+    let mut segment = Segment::new(header.clone(), bytes.len() as u64);
+    let mut overlap = None;
+    let verdict = judge(Pieces::new(bytes, &header), |position, batch| {
+        segment.note(position, batch);
+        if let Some(next) = next.get_mut(batch.stream(partitions)) {
+            if batch.base < *next {
+                overlap.get_or_insert(position);
+            }
+            *next = batch.end();
+        }
+    });
+    if let Some(position) = overlap {
+        let path = segment_path(dir, number);
+        return Err(LogError::Invalid(format!(
+            "{} repeats offsets at byte {position}; {}",
+            path.display(),
+            advice(dir)
+        )));
+    }
+    match verdict {
+        Verdict::Whole => Ok(segment),
+        Verdict::Torn(damage) if is_last => {
+            cut(dir, number, &damage, bytes.len())?;
+            segment.len = damage.from;
+            Ok(segment)
+        }
+        Verdict::Torn(damage) | Verdict::Corrupt(damage) => {
+            Err(damaged(dir, number, damage.from, &damage.fault))
+        }
+    }
+}
+
+fn cut(dir: &Path, number: u64, damage: &Damage, len: usize) -> Result<(), LogError> {
+    let path = segment_path(dir, number);
+    tracing::warn!(
+        path = %path.display(),
+        byte = damage.from,
+        bytes = len as u64 - damage.from,
+        reason = %damage.fault,
+        "a torn tail, never acknowledged, was cut off"
+    );
+    let file = disk::open_segment(dir, number)?;
+    file.set_len(damage.from).map_err(io("truncate", &path))
+}
+
+/// Makes what was found durable before anybody reads it: after a crash it may lie in the page
+/// cache only. Every page of the last group is written again first, because a sync that failed
+/// before the crash may have marked it clean without having written it.
+fn settle(file: &File, bytes: &[u8], header: &SegmentHeader, end: u64) -> std::io::Result<()> {
+    let mut start = end;
+    judge(Pieces::new(bytes, header), |_, batch| start = batch.group_start);
+    let group = bytes.get(start as usize..end as usize).unwrap_or_default();
+    file.write_all_at(group, start)?;
+    file.sync_all()
+}
+
+fn damaged(
+    dir: &Path,
+    number: u64,
+    position: u64,
+    fault: &dyn std::fmt::Display,
+) -> LogError {
+    let path = segment_path(dir, number);
+    LogError::Invalid(format!(
+        "{} is damaged at byte {position}: {fault}; {}",
+        path.display(),
+        advice(dir)
+    ))
+}
+
+/// What to do about damage.
+pub(super) fn advice(dir: &Path) -> String {
+    format!("`millrace log repair --data {}` shows and cuts out what is lost", dir.display())
+}

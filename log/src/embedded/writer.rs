@@ -1,0 +1,183 @@
+//! The writer thread: drains the queue, writes one group, syncs once, tells everyone.
+//!
+//! Owns the newest segment's file, the next offsets and the folder's lock. A sync that failed is
+//! never tried again: the kernel may have dropped what it could not write, and a second sync
+//! would say all is well. The log stops instead, and the process must.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use millrace_schema::time::wall_clock_us;
+
+use super::format::SegmentHeader;
+use super::layout::Buckets;
+use super::queue::{Next, Request, locked};
+use super::shared::{Shared, Status};
+use super::view::Group;
+use crate::{AppendError, Appended, Durability};
+
+/// Bytes of requests that are synced together at most (unless one alone is longer).
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// How often disk space and retention are looked after.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// Why a group is not durable.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing of it is left in the file; the next one may succeed.
+    Refused(String),
+    /// What is on disk is not known.
+    Fatal(String),
+}
+
+/// The writer's own state.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) file: File,
+    pub(super) header: SegmentHeader,
+    /// Where the next group begins.
+    pub(super) end: u64,
+    pub(super) next: Vec<u64>,
+    buckets: Buckets,
+    requests: Vec<Request>,
+    pub(super) ticked: Instant,
+    /// Bytes written since free space was looked up.
+    pub(super) unchecked_bytes: u64,
+    _lock: File,
+}
+
+/// What recovery hands over.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) file: File,
+    pub(super) header: SegmentHeader,
+    pub(super) end: u64,
+    pub(super) next: Vec<u64>,
+    pub(super) lock: File,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, start: Start) -> Self {
+        Self {
+            shared,
+            file: start.file,
+            header: start.header,
+            end: start.end,
+            buckets: Buckets::new(start.next.len()),
+            next: start.next,
+            requests: Vec::new(),
+            ticked: Instant::now(),
+            unchecked_bytes: 0,
+            _lock: start.lock,
+        }
+    }
+
+    /// Works until the log is closed or fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let worked = match self.shared.queue.take(&mut self.requests, GROUP_BYTES, TICK) {
+                Next::Write => self.commit(),
+                Next::Idle => Ok(()),
+                Next::Closed => break,
+            };
+            if let Err(reason) = worked.and_then(|()| self.upkeep()) {
+                tracing::error!(%reason, "the log has stopped; the process must be started anew");
+                self.stop(Status::Failed(reason));
+                return;
+            }
+        }
+        self.stop(Status::Closed);
+    }
+
+    fn stop(&self, status: Status) {
+        let reason = match &status {
+            Status::Failed(reason) => reason,
+            Status::Open | Status::Closed => "it is closed",
+        };
+        self.shared.queue.abandon(reason);
+        self.shared.status.send_replace(status);
+    }
+
+    /// Makes the requests taken durable and answers them. An error stops the log.
+    fn commit(&mut self) -> Result<(), String> {
+        let rolled = if self.segment_is_full() { self.roll() } else { Ok(()) };
+        let now_us = wall_clock_us();
+        let (group, answers) =
+            self.buckets.lay_out(&self.requests, &self.next, &self.header, self.end, now_us);
+        let written = rolled.and_then(|()| self.write(&group));
+        if written.is_ok() {
+            self.publish(&group);
+        }
+        let bytes = self.requests.iter().map(|request| request.bytes).sum();
+        let queued_bytes = self.shared.queue.release(bytes);
+        gauge!("millrace_log_queue_bytes").set(queued_bytes as f64);
+
+        let trouble = match &written {
+            Ok(()) => None,
+            Err(Failure::Refused(reason) | Failure::Fatal(reason)) => Some(reason.clone()),
+        };
+        for (request, offsets) in self.requests.drain(..).zip(answers) {
+            let answer = match &trouble {
+                None => Ok(Appended { durability: Durability::Fsynced, offsets }),
+                Some(reason) => Err(AppendError::Unavailable(reason.clone())),
+            };
+            // A caller that has gone needs no answer.
+            let _ = request.done.send(answer);
+        }
+        self.shared.set_trouble(trouble);
+        match written {
+            Err(Failure::Fatal(reason)) => Err(reason),
+            Ok(()) | Err(Failure::Refused(_)) => Ok(()),
+        }
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), Failure> {
+        if let Err(error) = self.file.write_all_at(&group.bytes, group.start) {
+            let what = format!("writing segment {} failed: {error}", self.header.number);
+            tracing::warn!(%error, segment = self.header.number, "a write failed");
+            return match self.file.set_len(group.start) {
+                Ok(()) => Err(Failure::Refused(what)),
+                Err(error) => Err(Failure::Fatal(format!("{what}; cutting it off too: {error}"))),
+            };
+        }
+        let started = Instant::now();
+        self.file.sync_data().map_err(|error| {
+            Failure::Fatal(format!("syncing segment {} failed: {error}", self.header.number))
+        })?;
+        histogram!("millrace_log_sync_seconds").record(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Shows a synced group to the readers.
+    fn publish(&mut self, group: &Group) {
+        self.end = group.start + group.bytes.len() as u64;
+        self.unchecked_bytes += group.bytes.len() as u64;
+        locked(&self.shared.view).publish(group);
+        let mut records = 0;
+        for batch in &group.batches {
+            records += u64::from(batch.header.count);
+            let stream = batch.header.stream(self.header.partitions);
+            if let Some(next) = self.next.get_mut(stream) {
+                *next = batch.header.end();
+            }
+            if let Some(end) = self.shared.ends.get(stream) {
+                end.send_replace(batch.header.end());
+            }
+        }
+        counter!("millrace_log_appended_records_total").increment(records);
+        counter!("millrace_log_appended_bytes_total").increment(group.bytes.len() as u64);
+    }
+}
+
+impl Drop for Writer {
+    /// A panic must not leave callers waiting.
+    fn drop(&mut self) {
+        if *self.shared.status.borrow() == Status::Open {
+            self.stop(Status::Failed("its writer has died".to_owned()));
+        }
+    }
+}

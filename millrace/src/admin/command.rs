@@ -1,0 +1,71 @@
+//! The commands, and how each is done with the stores at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use millrace_accounts::{Accounts, Scope};
+use millrace_log::Log;
+use millrace_store::Store;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ledger;
+use super::reply::{KeyReply, ProjectReply, Reply};
+
+/// What can be asked of an installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Command {
+    ProjectCreate { id: String, name: String },
+    ProjectList,
+    KeyCreate { project: String, scopes: Vec<Scope>, lifetime_seconds: Option<u64> },
+    KeyList { project: Option<String> },
+    KeyRotate { id: Uuid, keep_old: bool },
+    KeyRevoke { id: Uuid },
+    Ledger,
+}
+
+/// What it takes to do a command.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    pub(crate) accounts: Accounts,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) async fn execute(self, backend: &Backend) -> Result<Reply> {
+        let accounts = &backend.accounts;
+        Ok(match self {
+            Self::ProjectCreate { id, name } => {
+                Reply::Project(ProjectReply::from(accounts.create_project(&id, &name).await?))
+            }
+            Self::ProjectList => {
+                let projects = accounts.projects().await?;
+                Reply::Projects(projects.into_iter().map(ProjectReply::from).collect())
+            }
+            Self::KeyCreate { project, scopes, lifetime_seconds } => {
+                let lifetime = lifetime_seconds.map(Duration::from_secs);
+                let new = accounts.create_key(&project, &scopes, lifetime).await?;
+                Reply::NewKey(KeyReply::from(new))
+            }
+            Self::KeyList { project } => {
+                let keys = accounts.keys(project.as_deref()).await?;
+                Reply::Keys(keys.into_iter().map(KeyReply::from).collect())
+            }
+            Self::KeyRotate { id, keep_old } => {
+                Reply::NewKey(KeyReply::from(accounts.rotate_key(id, keep_old).await?))
+            }
+            Self::KeyRevoke { id } => {
+                accounts.revoke_key(id).await?;
+                Reply::Revoked { id }
+            }
+            Self::Ledger => {
+                let partitions = ledger::read(&*backend.log, &*backend.store).await?;
+                Reply::Ledger { partitions }
+            }
+        })
+    }
+}

@@ -1,0 +1,17 @@
+//! The commands that manage an installation, run here or by the server that holds the data folder.
+//!
+//! Owns what a command is, its answer, and the way to the server: HTTP over a Unix socket in the
+//! data folder. Must not know how commands are typed or printed.
+
+mod body;
+mod client;
+mod command;
+mod ledger;
+mod reply;
+mod server;
+
+pub(crate) use client::{Unreached, send};
+pub(crate) use command::{Backend, Command};
+pub(crate) use ledger::{PartitionReply, broken_identity};
+pub(crate) use reply::{KeyReply, ProjectReply, Reply};
+pub(crate) use server::AdminSocket;

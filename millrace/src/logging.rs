@@ -1,0 +1,42 @@
+//! Where log lines go: always to stderr, so that stdout holds answers only.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// How the process logs.
+#[derive(Clone, Debug, Args)]
+pub struct LogOptions {
+    /// What to log to stderr: a level, or a filter as in `info,millrace_workers=debug`
+    #[arg(long = "log", env = "MILLRACE_LOG", default_value = "info", global = true)]
+    #[arg(value_name = "FILTER", hide_env_values = true)]
+    pub filter: String,
+
+    /// How log lines look
+    #[arg(long, env = "MILLRACE_LOG_FORMAT", default_value = "text", global = true)]
+    #[arg(hide_env_values = true)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+pub(crate) fn init(options: &LogOptions) -> Result<()> {
+    let filter = EnvFilter::try_new(&options.filter)
+        .map_err(|error| anyhow!("--log (MILLRACE_LOG): {error}"))?;
+    let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let done = match options.log_format {
+        LogFormat::Text => builder.with_ansi(colours).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
+    };
+    done.map_err(|error| anyhow!("logging cannot begin: {error}"))
+}

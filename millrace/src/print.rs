@@ -1,0 +1,109 @@
+//! Answers on stdout: tables for people, JSON for machines.
+
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+use millrace_accounts::Scope;
+use millrace_schema::Outcome;
+
+use crate::admin::{KeyReply, PartitionReply, ProjectReply, Reply, broken_identity};
+use crate::table::table;
+
+/// Prints an answer.
+///
+/// # Errors
+/// Stdout is gone, or the answer says that the accounting does not add up.
+pub(crate) fn reply(reply: &Reply, json: bool) -> Result<()> {
+    let text = if json { format!("{}\n", reply.to_json()) } else { text_of(reply) };
+    stdout(&text)?;
+    if let Reply::Ledger { partitions } = reply
+        && let Some(broken) = broken_identity(partitions)
+    {
+        bail!("the ledger does not add up: {broken}");
+    }
+    Ok(())
+}
+
+pub(crate) fn stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn text_of(reply: &Reply) -> String {
+    match reply {
+        Reply::Project(project) => format!("Project {} is made.\n", project.id),
+        Reply::Projects(projects) => projects_table(projects),
+        Reply::NewKey(key) => new_key(key),
+        Reply::Keys(keys) => keys_table(keys),
+        Reply::Revoked { id } => format!("Key {id} is revoked.\n"),
+        Reply::Ledger { partitions } => ledger_table(partitions),
+    }
+}
+
+fn projects_table(projects: &[ProjectReply]) -> String {
+    let mut rows = vec![cells(["id", "name", "created"])];
+    rows.extend(projects.iter().map(|p| cells([&p.id, &p.name, &p.created_at])));
+    table(&rows, 3)
+}
+
+fn new_key(key: &KeyReply) -> String {
+    let token = key.api_key.as_deref().unwrap_or_default();
+    let rows = [
+        cells(["id", &key.id.to_string()]),
+        cells(["project", &key.project_id]),
+        cells(["scopes", &scopes(key)]),
+        cells(["expires", key.expires_at.as_deref().unwrap_or("never")]),
+    ];
+    format!("{}\n{token}\n\nThe key is shown this once; keep it now.\n", table(&rows, 2))
+}
+
+fn keys_table(keys: &[KeyReply]) -> String {
+    let mut rows = vec![cells(["id", "project", "scopes", "created", "expires", "revoked"])];
+    rows.extend(keys.iter().map(|key| {
+        cells([
+            &key.id.to_string(),
+            &key.project_id,
+            &scopes(key),
+            &key.created_at,
+            key.expires_at.as_deref().unwrap_or("never"),
+            key.revoked_at.as_deref().unwrap_or("-"),
+        ])
+    }));
+    table(&rows, 6)
+}
+
+fn ledger_table(partitions: &[PartitionReply]) -> String {
+    let counted = |outcome: &Outcome| partitions.iter().any(|p| p.outcomes.contains_key(outcome));
+    let outcomes: Vec<Outcome> = Outcome::ALL.into_iter().filter(counted).collect();
+    let mut head = cells(["topic", "partition", "log start", "log end", "frontier", "pending"]);
+    head.extend(outcomes.iter().map(|outcome| outcome.name().to_owned()));
+    let mut rows = vec![head];
+    for p in partitions {
+        let pending = p.log_end.saturating_sub(p.frontier);
+        let mut row = vec![p.topic.clone(), p.partition.to_string()];
+        row.extend([p.log_start, p.log_end, p.frontier, pending].map(|n| n.to_string()));
+        let count = |outcome| p.outcomes.get(outcome).copied().unwrap_or_default().to_string();
+        row.extend(outcomes.iter().map(count));
+        rows.push(row);
+    }
+    let verdict = if broken_identity(partitions).is_none() {
+        "The outcomes of every partition add up to its frontier."
+    } else {
+        "THE OUTCOMES DO NOT ADD UP."
+    };
+    format!("{}\n{verdict}\n", table(&rows, 1))
+}
+
+fn scopes(key: &KeyReply) -> String {
+    let names = key.scopes.iter().map(|scope| match scope {
+        Scope::Write => "write",
+        Scope::Delete => "delete",
+        Scope::Read => "read",
+    });
+    names.collect::<Vec<_>>().join(",")
+}
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}

@@ -1,0 +1,184 @@
+//! The buffers, and the filling of them: a body, or a line of one, becomes a tape.
+
+use std::mem;
+
+use memchr::memchr;
+use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
+
+use super::cursor::Cursor;
+use super::fault::Fault;
+use super::locate::{self, Text};
+use crate::error::ItemErrors;
+use crate::limits::Limits;
+
+/// Buffers above this size are not kept.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// What is kept from one body to the next.
+pub(super) struct Reader {
+    /// A copy of the body: simd-json unescapes strings in place.
+    scratch: Vec<u8>,
+    work: Work,
+}
+
+/// What a document needs only until its items are read.
+struct Work {
+    buffers: Buffers,
+    tape: Tape<'static>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { buffers: Buffers::new(0), tape: Tape(Vec::new()) }
+    }
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { scratch: Vec::new(), work: Work::default() }
+    }
+}
+
+/// A document that was read.
+pub(super) struct Document<'t, 'a> {
+    text: &'a str,
+    tape: &'t Tape<'a>,
+    buffers: &'t Buffers,
+}
+
+impl<'t, 'a> Document<'t, 'a> {
+    pub(super) fn cursor(&self) -> Cursor<'t, 'a> {
+        Cursor::new(self.text, self.tape, self.buffers)
+    }
+}
+
+impl Reader {
+    /// Reads a whole body.
+    pub(super) fn document<'a, T>(
+        &'a mut self,
+        body: &'a [u8],
+        kind: Text,
+        read: impl FnOnce(Document<'_, 'a>) -> T,
+    ) -> Result<T, ItemErrors> {
+        let Self { scratch, work } = self;
+        let scratch = grow(scratch, body.len() + INPUT_PADDING);
+        work.with_tape(body.len(), |buffers, tape| match fill(body, scratch, buffers, tape) {
+            Ok(text) => Ok(read(Document { text, tape, buffers })),
+            Err(byte) => {
+                let (item, fault) = locate::locate(body, kind, byte);
+                Err(fault.alone(item, None))
+            }
+        })
+    }
+
+    /// Reads each line for itself; `read` takes its index with the document or what is wrong.
+    pub(super) fn lines<'a>(
+        &'a mut self,
+        lines: Lines<'a>,
+        limits: &Limits,
+        mut read: impl FnMut(usize, Result<Document<'_, 'a>, Fault>),
+    ) {
+        let Self { scratch, work } = self;
+        let bytes = lines.clone().map(|line| line.len() + INPUT_PADDING).sum();
+        let longest = lines.clone().map(<[u8]>::len).max().unwrap_or_default();
+        let mut scratch = grow(scratch, bytes);
+        work.with_tape(longest, |buffers, tape| {
+            for (index, line) in lines.enumerate() {
+                let Some((chunk, rest)) =
+                    mem::take(&mut scratch).split_at_mut_checked(line.len() + INPUT_PADDING)
+                else {
+                    return;
+                };
+                scratch = rest;
+                if line.len() > limits.item_bytes {
+                    let limit = limits.item_bytes;
+                    read(index, Err(Fault::ItemTooLarge { bytes: line.len(), limit }));
+                    continue;
+                }
+                let filled = fill(line, chunk, buffers, tape);
+                read(
+                    index,
+                    match filled {
+                        Ok(text) => Ok(Document { text, tape, buffers }),
+                        Err(byte) => Err(locate::locate(line, Text::Line, byte).1),
+                    },
+                );
+            }
+        });
+    }
+}
+
+impl Work {
+    /// Lends the buffers for documents of up to `bytes`, and keeps them only if they stay small.
+    fn with_tape<'a, T>(
+        &mut self,
+        bytes: usize,
+        fill: impl FnOnce(&mut Buffers, &mut Tape<'a>) -> T,
+    ) -> T {
+        let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let result = fill(&mut self.buffers, &mut tape);
+        let node_bytes = tape.0.capacity() * size_of::<simd_json::Node<'_>>();
+        if bytes.max(node_bytes) > KEPT_BYTES {
+            *self = Self::default();
+        } else {
+            self.tape = tape.reset();
+        }
+        result
+    }
+}
+
+/// At least `bytes` of scratch; what was kept beyond need and measure is given back.
+fn grow(scratch: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if scratch.len() > KEPT_BYTES && bytes <= KEPT_BYTES {
+        *scratch = Vec::new();
+    }
+    if scratch.len() < bytes {
+        scratch.resize(bytes, 0);
+    }
+    scratch
+}
+
+/// Reads `text` by way of its copy in `scratch`, which is longer by [`INPUT_PADDING`] or more.
+/// Fails with the byte at which the parser gave up.
+fn fill<'a>(
+    text: &'a [u8],
+    scratch: &'a mut [u8],
+    buffers: &mut Buffers,
+    tape: &mut Tape<'a>,
+) -> Result<&'a str, usize> {
+    let checked = simdutf8::basic::from_utf8(text).map_err(|_| 0_usize)?;
+    if let Some(copy) = scratch.get_mut(..text.len()) {
+        copy.copy_from_slice(text);
+    }
+    fill_tape_padded(scratch, text.len(), buffers, tape).map_err(|error| error.index())?;
+    Ok(checked)
+}
+
+/// The lines of a body that are not empty, without white space around them.
+#[derive(Clone, Debug)]
+pub(super) struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    pub(super) const fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while !self.rest.is_empty() {
+            let end = memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+            let (line, rest) = self.rest.split_at_checked(end)?;
+            self.rest = rest.get(1..).unwrap_or_default();
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,97 @@
+//! A batch in the making: what it writes hides what is stored, and all of it is written at once.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use fjall::{Database, PersistMode, Readable, Slice, Snapshot};
+
+use crate::embedded::failure::unavailable;
+use crate::embedded::space::{Space, Spaces};
+use crate::embedded::value;
+use crate::{Stamp, StoreError};
+
+/// Rows by key; `None` removes. One entry a key: within a fjall batch the order of two writes of
+/// the same key would be undefined.
+type Rows = BTreeMap<Vec<u8>, Option<Slice>>;
+
+/// A batch in the making.
+pub(super) struct Draft<'e> {
+    db: &'e Database,
+    spaces: &'e Spaces,
+    snapshot: Snapshot,
+    rows: BTreeMap<Space, Rows>,
+}
+
+impl<'e> Draft<'e> {
+    pub(super) fn new(db: &'e Database, spaces: &'e Spaces) -> Self {
+        Self { db, spaces, snapshot: db.snapshot(), rows: BTreeMap::new() }
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        if let Some(row) = self.rows.get(&space).and_then(|rows| rows.get(key)) {
+            return Ok(row.clone());
+        }
+        self.snapshot.get(self.spaces.get(space), key).map_err(unavailable)
+    }
+
+    pub(super) fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) {
+        self.rows.entry(space).or_default().insert(key, Some(value.into()));
+    }
+
+    pub(super) fn remove(&mut self, space: Space, key: Vec<u8>) {
+        self.rows.entry(space).or_default().insert(key, None);
+    }
+
+    /// Removes the rows under a prefix that are stamped at or below a stamp.
+    pub(super) fn erase(
+        &mut self,
+        space: Space,
+        prefix: &[u8],
+        stamp: Stamp,
+    ) -> Result<(), StoreError> {
+        let dead = |value: &[u8]| Ok(value::read_stamped(space, value)?.0 <= stamp);
+        let rows = self.rows.entry(space).or_default();
+        let stored = self.snapshot.prefix(self.spaces.get(space), prefix);
+        let mut removed = Vec::new();
+        for row in stored {
+            let (key, value) = row.into_inner().map_err(unavailable)?;
+            if !rows.contains_key(&*key) && dead(&value)? {
+                removed.push(key.to_vec());
+            }
+        }
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        for (_, row) in rows.range_mut::<[u8], _>(from).take_while(|(k, _)| k.starts_with(prefix)) {
+            if let Some(value) = row
+                && dead(value)?
+            {
+                *row = None;
+            }
+        }
+        rows.extend(removed.into_iter().map(|key| (key, None)));
+        Ok(())
+    }
+
+    /// Writes everything, or nothing.
+    pub(super) fn commit(self) -> Result<(), StoreError> {
+        self.write(PersistMode::Buffer)
+    }
+
+    /// Writes everything, or nothing; it is durable when this returns.
+    pub(super) fn commit_durably(self) -> Result<(), StoreError> {
+        self.write(PersistMode::SyncAll)
+    }
+
+    fn write(self, mode: PersistMode) -> Result<(), StoreError> {
+        let mut batch = self.db.batch().durability(Some(mode));
+        for (space, rows) in self.rows {
+            let keyspace = self.spaces.get(space);
+            for (key, row) in rows {
+                match row {
+                    Some(value) => batch.insert(keyspace, key, value),
+                    None => batch.remove(keyspace, key),
+                }
+            }
+        }
+        batch.commit().map_err(unavailable)
+    }
+}

@@ -1,0 +1,26 @@
+//! What goes wrong below, in the words of [`StoreError`].
+
+use std::fmt::Display;
+
+use crate::StoreError;
+use crate::embedded::space::Space;
+
+/// An error of fjall. It poisons itself when a write, flush or compaction has failed, for good.
+pub(super) fn unavailable(error: fjall::Error) -> StoreError {
+    StoreError::Unavailable(match error {
+        fjall::Error::Poisoned => "the embedded store stopped after a failed write or flush; \
+             check the disk and its free space, then restart"
+            .to_owned(),
+        fjall::Error::Locked => "another process has the embedded store open".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+/// Bytes that are not what this version writes.
+pub(super) fn undecodable(space: Space, why: impl Display) -> StoreError {
+    StoreError::Invalid(format!(
+        "a row of keyspace {:?} cannot be read ({why}): it was written by another version, or is \
+         damaged; restore the store from a copy",
+        space.name()
+    ))
+}

@@ -1,0 +1,86 @@
+//! Opening the database: its bounds of memory and disk, and what a crash at its making left.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use fjall::Database;
+
+use crate::StoreError;
+use crate::embedded::Engine;
+use crate::embedded::failure::unavailable;
+use crate::embedded::space::Spaces;
+
+/// Bounds of memory and disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Bytes of a keyspace's rows that wait in memory to be flushed. Five keyspaces grow with the
+    /// data; writers stall while one has five buffers waiting. Kept as it was when the store was
+    /// made.
+    pub write_buffer_bytes: u64,
+    /// Bytes of journal above which the keyspaces that hold it back are flushed; 64 MiB at least.
+    pub journal_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self { cache_bytes: 64 * MIB, write_buffer_bytes: 16 * MIB, journal_bytes: 256 * MIB }
+    }
+}
+
+/// fjall panics below it.
+const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// One flushes while the other compacts; with one thread a long compaction stalls the writers.
+const THREADS: usize = 2;
+/// The file that makes a folder a database. fjall writes it after the first journal.
+const MARKER: &str = "version";
+/// Bytes of a marker that is whole.
+const MARKER_BYTES: u64 = 4;
+
+pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
+    clear_unfinished(dir)?;
+    let db = Database::builder(dir)
+        .cache_size(config.cache_bytes)
+        .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))
+        .worker_threads(THREADS)
+        .with_compaction_filter_factories(Arc::new(crate::embedded::expiry::filter_of))
+        .open()
+        .map_err(unavailable)?;
+    let spaces = Spaces::open(&db, config.write_buffer_bytes)?;
+    Ok(Engine {
+        db,
+        spaces,
+        partitions: Mutex::default(),
+        jobs: Mutex::default(),
+        registry: Mutex::default(),
+    })
+}
+
+/// Removes what a crash left of a database that never was: fjall would refuse to make one beside
+/// it. Nothing was ever committed to it, for its marker is not whole.
+fn clear_unfinished(dir: &Path) -> Result<(), StoreError> {
+    let failed = |e: io::Error| {
+        StoreError::Unavailable(format!("the store's folder {}: {e}", dir.display()))
+    };
+    if fs::metadata(dir.join(MARKER)).is_ok_and(|m| m.len() >= MARKER_BYTES) {
+        return Ok(());
+    }
+    let lock = match File::options().read(true).write(true).open(dir.join("lock")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        lock => lock.map_err(failed)?,
+    };
+    if lock.try_lock().is_err() {
+        return Err(unavailable(fjall::Error::Locked));
+    }
+    for name in ["0.jnl", MARKER] {
+        match fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The keyspaces, and how each is opened.
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+use crate::StoreError;
+use crate::embedded::failure::unavailable;
+
+/// A keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Space {
+    Events,
+    EventTimes,
+    Profiles,
+    Devices,
+    Claims,
+    Erasures,
+    Jobs,
+    JobsByTime,
+    OpenJobs,
+    Ledger,
+    Topics,
+    Projects,
+    Keys,
+}
+
+impl Space {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::EventTimes => "event_times",
+            Self::Profiles => "profiles",
+            Self::Devices => "devices",
+            Self::Claims => "claims",
+            Self::Erasures => "erasures",
+            Self::Jobs => "jobs",
+            Self::JobsByTime => "jobs_by_time",
+            Self::OpenJobs => "open_jobs",
+            Self::Ledger => "ledger",
+            Self::Topics => "topics",
+            Self::Projects => "projects",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// Whether it grows with the users' data.
+    const fn is_large(self) -> bool {
+        matches!(
+            self,
+            Self::Events | Self::EventTimes | Self::Profiles | Self::Devices | Self::Claims
+        )
+    }
+}
+
+/// Write buffer of a keyspace that stays small. Every commit writes its ledger row anew, and old
+/// versions stay in the buffer until it is flushed.
+const SMALL_BUFFER_BYTES: u64 = 1024 * 1024;
+
+/// The open keyspaces.
+pub(super) struct Spaces {
+    events: Keyspace,
+    event_times: Keyspace,
+    profiles: Keyspace,
+    devices: Keyspace,
+    claims: Keyspace,
+    erasures: Keyspace,
+    jobs: Keyspace,
+    jobs_by_time: Keyspace,
+    open_jobs: Keyspace,
+    ledger: Keyspace,
+    topics: Keyspace,
+    projects: Keyspace,
+    keys: Keyspace,
+}
+
+impl Spaces {
+    /// Opens all keyspaces. One that exists keeps the buffer size it was made with.
+    pub(super) fn open(db: &Database, write_buffer_bytes: u64) -> Result<Self, StoreError> {
+        let open = |space: Space| {
+            let buffer = if space.is_large() { write_buffer_bytes } else { SMALL_BUFFER_BYTES };
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
+            db.keyspace(space.name(), options).map_err(unavailable)
+        };
+        Ok(Self {
+            events: open(Space::Events)?,
+            event_times: open(Space::EventTimes)?,
+            profiles: open(Space::Profiles)?,
+            devices: open(Space::Devices)?,
+            claims: open(Space::Claims)?,
+            erasures: open(Space::Erasures)?,
+            jobs: open(Space::Jobs)?,
+            jobs_by_time: open(Space::JobsByTime)?,
+            open_jobs: open(Space::OpenJobs)?,
+            ledger: open(Space::Ledger)?,
+            topics: open(Space::Topics)?,
+            projects: open(Space::Projects)?,
+            keys: open(Space::Keys)?,
+        })
+    }
+
+    pub(super) const fn get(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Events => &self.events,
+            Space::EventTimes => &self.event_times,
+            Space::Profiles => &self.profiles,
+            Space::Devices => &self.devices,
+            Space::Claims => &self.claims,
+            Space::Erasures => &self.erasures,
+            Space::Jobs => &self.jobs,
+            Space::JobsByTime => &self.jobs_by_time,
+            Space::OpenJobs => &self.open_jobs,
+            Space::Ledger => &self.ledger,
+            Space::Topics => &self.topics,
+            Space::Projects => &self.projects,
+            Space::Keys => &self.keys,
+        }
+    }
+}

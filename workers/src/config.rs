@@ -1,0 +1,48 @@
+//! What can be tuned about the workers.
+
+use std::time::Duration;
+
+use millrace_schema::limits::EVENT_RETENTION_US;
+
+/// Settings of the workers. The defaults suit one machine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// About how many bytes of records one commit covers.
+    pub batch_bytes: usize,
+    /// How long to let records gather after a commit: larger batches for later reads.
+    pub linger: Duration,
+    /// How often an idle partition looks after its positions and its epoch.
+    pub tick: Duration,
+    /// How often the store is made durable, so that the log may let go of what was applied.
+    pub persist_interval: Duration,
+    /// How often open deletion jobs are held against the positions.
+    pub completion_interval: Duration,
+    /// A turn that takes longer begins again at the resume point: others may have taken over.
+    pub pause_max: Duration,
+    /// The first delay after a failure; it doubles, with jitter, up to `retry_max`.
+    pub retry_min: Duration,
+    /// The longest delay after a failure.
+    pub retry_max: Duration,
+    /// How far apart the clocks of front doors may be; a spooled record within this of an erasure
+    /// is erased. Microseconds.
+    pub clock_skew_us: i64,
+    /// How long an event is kept after its receipt, microseconds.
+    pub event_retention_us: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            batch_bytes: 1024 * 1024,
+            linger: Duration::from_millis(5),
+            tick: Duration::from_secs(1),
+            persist_interval: Duration::from_secs(2),
+            completion_interval: Duration::from_millis(250),
+            pause_max: Duration::from_secs(5),
+            retry_min: Duration::from_millis(50),
+            retry_max: Duration::from_secs(5),
+            clock_skew_us: 1_000_000,
+            event_retention_us: EVENT_RETENTION_US,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How far each partition of this process is, and how much of that is durable.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use millrace_schema::Topic;
+use millrace_store::Store;
+use tracing::warn;
+
+type Key = (Topic, u32);
+
+/// Shared by all partitions of a process.
+#[derive(Default)]
+pub(crate) struct Progress {
+    partitions: Mutex<BTreeMap<Key, Partition>>,
+}
+
+#[derive(Default)]
+struct Partition {
+    resume: u64,
+    durable: u64,
+    trouble: Option<String>,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Partition>> {
+        // Plain numbers and texts: whole even if a holder panicked.
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition's ledger stands at this resume point, acknowledged; all is well with it.
+    pub(crate) fn stands_at(&self, key: Key, resume: u64) {
+        let mut partitions = self.lock();
+        let partition = partitions.entry(key).or_default();
+        partition.resume = resume;
+        partition.trouble = None;
+    }
+
+    /// The partition is paused.
+    pub(crate) fn is_in_trouble(&self, key: Key, trouble: String) {
+        self.lock().entry(key).or_default().trouble = Some(trouble);
+    }
+
+    /// The partition is another's now.
+    pub(crate) fn is_gone(&self, key: Key) {
+        self.lock().remove(&key);
+    }
+
+    /// What the log may let go of: resume points that the store has made durable.
+    pub(crate) fn durable(&self, key: Key) -> u64 {
+        self.lock().get(&key).map_or(0, |partition| partition.durable)
+    }
+
+    /// Every partition's reason to pause.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let partitions = self.lock();
+        let named = |((topic, partition), state): (&Key, &Partition)| {
+            let trouble = state.trouble.as_ref()?;
+            Some(format!("{topic}/{partition}: {trouble}"))
+        };
+        partitions.iter().filter_map(named).collect()
+    }
+
+    /// Makes the store durable every `interval`.
+    pub(crate) async fn persist_every(&self, interval: Duration, store: &dyn Store) {
+        loop {
+            tokio::time::sleep(interval).await;
+            if let Err(error) = self.persist(store).await {
+                warn!(%error, "the store could not be made durable; the log keeps everything");
+            }
+        }
+    }
+
+    /// Makes the store durable, and with it the resume points as they stand before.
+    pub(crate) async fn persist(
+        &self,
+        store: &dyn Store,
+    ) -> Result<(), millrace_store::StoreError> {
+        let resume_points: Vec<(Key, u64)> = {
+            let partitions = self.lock();
+            let moved = partitions.iter().filter(|(_, state)| state.resume > state.durable);
+            moved.map(|(key, state)| (*key, state.resume)).collect()
+        };
+        if resume_points.is_empty() {
+            return Ok(());
+        }
+        store.persist().await?;
+        let mut partitions = self.lock();
+        for (key, resume) in resume_points {
+            if let Some(partition) = partitions.get_mut(&key) {
+                partition.durable = partition.durable.max(resume);
+            }
+        }
+        Ok(())
+    }
+}
