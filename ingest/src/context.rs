@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,6 +13,15 @@ use millrace_log::Log;
 use millrace_schema::limits::Limits;
 use millrace_schema::time::ReceiptClock;
 use millrace_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::admission::Admission;
+use crate::metrics::Metrics;
+use crate::rate::Rates;
+use crate::request_id::RequestIds;
+
+/// Deletions under way at once.
+pub(crate) const DELETIONS_MAX: u32 = 32;
 
 /// How the front door behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +86,40 @@ pub struct Parts {
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) parts: Parts,
+    /// Partitions of every topic.
+    pub(crate) partitions: u32,
     pub(crate) clock: ReceiptClock,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) rates: Option<Rates>,
+    /// Turns for large and encoded bodies: no more at once than there are processors.
+    pub(crate) heavy_work: Semaphore,
+    /// Turns for deletions, which run on when their client hangs up.
+    pub(crate) deletions: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) connections: AtomicUsize,
     stopping: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new(config: Config, parts: Parts) -> Self {
-        Self { config, parts, clock: ReceiptClock::default(), stopping: AtomicBool::new(false) }
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self {
+            partitions: parts.log.partitions(),
+            clock: ReceiptClock::default(),
+            request_ids: RequestIds::new(),
+            admission: Admission::new(config.admission_bytes),
+            rates: config.rate_items_per_s.map(Rates::new),
+            heavy_work: Semaphore::new(processors),
+            deletions: Arc::new(Semaphore::new(DELETIONS_MAX as usize)),
+            metrics: Metrics::new(),
+            in_flight: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            config,
+            parts,
+        }
     }
 
     /// Turns readiness off for good.
@@ -96,5 +133,30 @@ impl Context {
         let log = self.parts.log.health().err().map(|reason| format!("log: {reason}"));
         let checks = self.parts.checks.iter().filter_map(|check| check().err());
         stopping.into_iter().chain(log).chain(checks).collect()
+    }
+
+    /// The metrics as Prometheus text.
+    pub(crate) fn render_metrics(&self) -> String {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let connections = self.connections.load(Ordering::Relaxed);
+        self.metrics.set_gauges(in_flight, self.admission.held_bytes(), connections);
+        self.parts.metrics.run_upkeep();
+        self.parts.metrics.render()
+    }
+}
+
+/// Counts up until it is dropped.
+pub(crate) struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    pub(crate) fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,14 +3,25 @@
 //! Owns HTTP and what a 202 promises. Must not know which engine the log is, nor how the store
 //! keeps its rows: it speaks to [`millrace_log::Log`] and [`millrace_store::Store`].
 
+mod admin;
 mod admission;
+mod auth;
 mod body;
+mod connection;
 mod context;
 mod decode;
 mod error;
+mod health;
+mod metrics;
 mod query;
+mod rate;
 mod read;
+mod request_id;
 mod response;
 mod route;
+mod server;
+mod service;
+mod write;
 
 pub use context::{Check, Config, Parts};
+pub use server::{Server, Unclean, start};

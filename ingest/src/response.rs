@@ -18,10 +18,13 @@ pub(crate) type Response = hyper::Response<Full<Bytes>>;
 /// The header that says how durable an accepted request is.
 pub(crate) const MILLRACE_ACK: &str = "millrace-ack";
 
+/// The content type of every body of the API.
+pub(crate) const JSON: &str = "application/json";
+
 /// A JSON answer.
 pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => with_type(status, "application/json", body),
+        Ok(body) => with_type(status, JSON, body),
         Err(error) => {
             tracing::error!(%error, "an answer could not be serialized");
             empty(StatusCode::INTERNAL_SERVER_ERROR)

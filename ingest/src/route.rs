@@ -18,9 +18,7 @@ pub(crate) enum Route {
     UserEvents,
     Job,
     Jobs,
-    Receipt,
     Accounting,
-    Jwks,
     Health,
     Ready,
     OpenApi,
@@ -42,7 +40,7 @@ const NO_ROUTE: &str = "there is no such route";
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Events,
         Self::Profiles,
         Self::Devices,
@@ -53,9 +51,7 @@ impl Route {
         Self::UserEvents,
         Self::Job,
         Self::Jobs,
-        Self::Receipt,
         Self::Accounting,
-        Self::Jwks,
         Self::Health,
         Self::Ready,
         Self::OpenApi,
@@ -75,9 +71,7 @@ impl Route {
             Self::UserEvents => "user_events",
             Self::Job => "job",
             Self::Jobs => "jobs",
-            Self::Receipt => "receipt",
             Self::Accounting => "accounting",
-            Self::Jwks => "jwks",
             Self::Health => "healthz",
             Self::Ready => "readyz",
             Self::OpenApi => "openapi",
@@ -95,9 +89,8 @@ impl Route {
             | Self::UserEvents
             | Self::Job
             | Self::Jobs
-            | Self::Receipt
             | Self::Accounting => Some(Scope::Read),
-            Self::Jwks | Self::Health | Self::Ready | Self::OpenApi | Self::Unmatched => None,
+            Self::Health | Self::Ready | Self::OpenApi | Self::Unmatched => None,
         }
     }
 }
@@ -136,7 +129,6 @@ fn routes_of(path: &str) -> (Option<Route>, Option<Route>, &str) {
         // Not a job of that name: the path is a call of its own.
         "/v1/api/profile/user/deletion-job/bulk" => post(Route::BulkDeletion),
         "/v1/api/accounting" => get(Route::Accounting),
-        "/.well-known/jwks.json" => get(Route::Jwks),
         "/healthz" => get(Route::Health),
         "/readyz" => get(Route::Ready),
         "/openapi.json" => get(Route::OpenApi),
@@ -161,7 +153,6 @@ fn parametric(path: &str) -> Option<(Route, &str)> {
         (true, Some("devices")) => Route::UserDevices,
         (true, Some("events")) => Route::UserEvents,
         (false, None) => Route::Job,
-        (false, Some("receipt")) => Route::Receipt,
         _ => return None,
     };
     Some((route, segment))
@@ -178,15 +169,13 @@ mod tests {
         ("/v1/api/profile/user/deletion-job", Route::Deletion),
         ("/v1/api/profile/user/deletion-job/bulk", Route::BulkDeletion),
     ];
-    const GETS: [(&str, Route, &str); 11] = [
+    const GETS: [(&str, Route, &str); 9] = [
         ("/v1/api/users/u%2F1", Route::User, "u%2F1"),
         ("/v1/api/users/u/devices", Route::UserDevices, "u"),
         ("/v1/api/users/u/events", Route::UserEvents, "u"),
         ("/v1/api/profile/user/deletion-job/7", Route::Job, "7"),
-        ("/v1/api/profile/user/deletion-job/7/receipt", Route::Receipt, "7"),
         ("/v1/api/profile/user/deletion-job", Route::Jobs, ""),
         ("/v1/api/accounting", Route::Accounting, ""),
-        ("/.well-known/jwks.json", Route::Jwks, ""),
         ("/healthz", Route::Health, ""),
         ("/readyz", Route::Ready, ""),
         ("/openapi.json", Route::OpenApi, ""),
@@ -226,7 +215,7 @@ mod tests {
             assert_eq!(found, Err(ApiError::NotFound(NO_ROUTE)), "{path:?}");
         }
         assert!(find(&Method::GET, "/v1/api/users/u/other").is_err());
-        assert!(find(&Method::GET, "/v1/api/profile/user/deletion-job/7/receipt/x").is_err());
+        assert!(find(&Method::GET, "/v1/api/profile/user/deletion-job/7/x").is_err());
     }
 
     #[test]

@@ -1,2 +1,1 @@
-//! Placeholder, replaced by the bench.
 fn main() {}

@@ -2,18 +2,15 @@
 //! them.
 
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use millrace_log::Log;
-use millrace_log::embedded::EmbeddedLog;
+use millrace_log::embedded::{self, EmbeddedLog};
 use millrace_store::embedded::EmbeddedStore;
 use millrace_store::{AccountStore, Store};
 
-use crate::cli::DevOptions;
 use crate::folder::DataFolder;
 
 /// Resolves with the reason once an engine can never work again in this process.
@@ -33,7 +30,7 @@ pub struct Engines {
 
 impl Engines {
     /// The embedded engines of a data folder.
-    pub(crate) fn open(folder: &DataFolder, config: millrace_log::embedded::Config) -> Result<Self> {
+    pub(crate) fn open(folder: &DataFolder, config: embedded::Config) -> Result<Self> {
         let layout = folder.layout();
         let (log_dir, store_dir) = (layout.log(), layout.store());
         let log = EmbeddedLog::open(&log_dir, config)

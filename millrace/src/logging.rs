@@ -8,29 +8,30 @@ use tracing_subscriber::EnvFilter;
 
 /// How the process logs.
 #[derive(Clone, Debug, Args)]
-pub struct LogOptions {
+pub(crate) struct LogOptions {
     /// What to log to stderr: a level, or a filter as in `info,millrace_workers=debug`
-    #[arg(long = "log", env = "MILLRACE_LOG", default_value = "info", global = true)]
+    /// [default: info for `dev`, else warn]
+    #[arg(long = "log", env = "MILLRACE_LOG", global = true)]
     #[arg(value_name = "FILTER", hide_env_values = true)]
-    pub filter: String,
+    pub(crate) filter: Option<String>,
 
     /// How log lines look
     #[arg(long, env = "MILLRACE_LOG_FORMAT", default_value = "text", global = true)]
     #[arg(hide_env_values = true)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     Text,
     /// One JSON object a line
     Json,
 }
 
-pub(crate) fn init(options: &LogOptions) -> Result<()> {
-    let filter = EnvFilter::try_new(&options.filter)
+pub(crate) fn init(options: &LogOptions, default_filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(options.filter.as_deref().unwrap_or(default_filter))
         .map_err(|error| anyhow!("--log (MILLRACE_LOG): {error}"))?;
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);

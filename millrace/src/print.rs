@@ -81,7 +81,7 @@ fn ledger_table(partitions: &[PartitionReply]) -> String {
     let mut rows = vec![head];
     for p in partitions {
         let pending = p.log_end.saturating_sub(p.frontier);
-        let mut row = vec![p.topic.clone(), p.partition.to_string()];
+        let mut row = vec![p.topic.short_name().to_owned(), p.partition.to_string()];
         row.extend([p.log_start, p.log_end, p.frontier, pending].map(|n| n.to_string()));
         let count = |outcome| p.outcomes.get(outcome).copied().unwrap_or_default().to_string();
         row.extend(outcomes.iter().map(count));

@@ -37,7 +37,8 @@ pub fn parse_us(text: &str, received_us: Micros) -> Result<Micros, TimestampErro
     let (nanos, zone) = split_fraction(rest)?;
     let offset = parse_zone(zone)?;
     let local = to_civil(date_time, nanos)?;
-    let time = offset.to_timestamp(local).map_err(|_| TimestampError::NoSuchTime)?;
+    // The only civil times that jiff cannot place are the last hours of 9999.
+    let time = offset.to_timestamp(local).map_err(|_| TimestampError::TooLate)?;
     let time_us = time.as_microsecond();
     if time_us < limits::EARLIEST_US {
         return Err(TimestampError::TooEarly);

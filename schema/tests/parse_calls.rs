@@ -55,10 +55,7 @@ fn an_event_is_borrowed_as_it_was_sent() {
         (first.user, first.id, first.name, first.time_us),
         ("u\n1", Some("a"), "mkt_purchase", Some(RECEIVED_US))
     );
-    assert_eq!(
-        first.properties,
-        Some(r#"{"n": 123456789012345678901234567890.10, "s": "\"}{" }"#)
-    );
+    assert_eq!(first.properties, Some(r#"{"n": 123456789012345678901234567890.10, "s": "\"}{" }"#));
     assert_eq!(first.extra.as_deref(), Some(r#"{"x": [1, 2],"y":null}"#));
     let second = &parsed.items[1];
     assert_eq!(second.index, 1);
@@ -111,16 +108,10 @@ fn events_are_refused_field_by_field() {
         (item(r#""timestamp":"2025-01-17T05:39:22""#), at("timestamp", InvalidTimestamp)),
         (item(r#""timestamp":"2030-01-17T05:39:22Z""#), at("timestamp", InvalidTimestamp)),
         (item(&format!(r#""properties":{{"a":{}}}"#, nested(30))), vec![]),
-        (
-            item(&format!(r#""properties":{{"a":{}}}"#, nested(31))),
-            at("properties", TooDeep),
-        ),
+        (item(&format!(r#""properties":{{"a":{}}}"#, nested(31))), at("properties", TooDeep)),
         (item(&format!(r#""extra":{}"#, nested(31))), vec![]),
         (item(&format!(r#""extra":{}"#, nested(32))), vec![(Some(0), None, TooDeep)]),
-        (
-            item(&format!(r#""extra":"{}""#, long(64 * 1024))),
-            vec![(Some(0), None, ItemTooLarge)],
-        ),
+        (item(&format!(r#""extra":"{}""#, long(64 * 1024))), vec![(Some(0), None, ItemTooLarge)]),
         ("5".to_owned(), vec![(Some(0), None, InvalidType)]),
         ("null".to_owned(), vec![(Some(0), None, InvalidType)]),
         ("[{}]".to_owned(), vec![(Some(0), None, InvalidType)]),
@@ -142,7 +133,9 @@ fn events_are_refused_field_by_field() {
 
 #[test]
 fn bodies_are_refused_as_a_whole() {
-    use ErrorCode::{InvalidCount, InvalidJson, InvalidType, MissingField, NumberOutOfRange, TooDeep};
+    use ErrorCode::{
+        InvalidCount, InvalidJson, InvalidType, MissingField, NumberOutOfRange, TooDeep,
+    };
     let good = r#"{"name":"n","user_id":"u"}"#;
     let array = |n: usize| format!("{{\"events\":[{}]}}", vec![good; n].join(","));
     let events = Some("events");
@@ -157,9 +150,18 @@ fn bodies_are_refused_as_a_whole() {
         ("{\"events\":[],}".to_owned(), vec![(None, None, InvalidJson)]),
         ("{\"events\":[NaN]}".to_owned(), vec![(Some(0), None, InvalidJson)]),
         (format!("{{\"events\":[{good},{{\"a\":01}}]}}"), vec![(Some(1), None, InvalidJson)]),
-        (format!("{{\"events\":[{good},{{\"a\":\"\\ud800\"}}]}}"), vec![(Some(1), None, InvalidJson)]),
-        (format!("{{\"events\":[{good},{{\"a\":\"\u{1}\"}}]}}"), vec![(Some(1), None, InvalidJson)]),
-        (format!("{{\"events\":[{good},{{\"a\":-1e400}}]}}"), vec![(Some(1), None, NumberOutOfRange)]),
+        (
+            format!("{{\"events\":[{good},{{\"a\":\"\\ud800\"}}]}}"),
+            vec![(Some(1), None, InvalidJson)],
+        ),
+        (
+            format!("{{\"events\":[{good},{{\"a\":\"\u{1}\"}}]}}"),
+            vec![(Some(1), None, InvalidJson)],
+        ),
+        (
+            format!("{{\"events\":[{good},{{\"a\":-1e400}}]}}"),
+            vec![(Some(1), None, NumberOutOfRange)],
+        ),
         (format!("{{\"events\":[{good},{}]}}", nested(2_000)), vec![(Some(1), None, TooDeep)]),
         (format!("{{\"events\":[],\"x\":{}}}", nested(32)), vec![(None, None, TooDeep)]),
         (nested(1_000_000), vec![(None, None, TooDeep)]),
@@ -268,8 +270,7 @@ fn ndjson_limits_are_those_of_json() {
     let empty = parser.events(b"\n\r\n", Format::NdJson, &limits, RECEIVED_US).unwrap();
     assert_eq!((empty.items.len(), empty.total), (0, 0));
     let many = "{}\n".repeat(limits::ITEMS_PER_CALL + 1);
-    let errors =
-        parser.events(many.as_bytes(), Format::NdJson, &limits, RECEIVED_US).unwrap_err();
+    let errors = parser.events(many.as_bytes(), Format::NdJson, &limits, RECEIVED_US).unwrap_err();
     assert_wrong(&errors, &[(None, None, ErrorCode::InvalidCount)], "1001 lines");
     assert!(errors.errors[0].message.contains("1001") && errors.errors[0].message.contains("1000"));
     let large = format!("{{\"name\":\"a\",\"user_id\":\"u\",\"x\":\"{}\"}}\n", long(65_536));
@@ -366,7 +367,10 @@ fn the_deletion_of_one_user_is_read_or_refused() {
         (r#"{"user_id":"u"}"#, &Reach::ALL),
         (r#"{"user_id":7,"user_id":"u","x":[1]}"#, &Reach::ALL),
         (r#"{"erase":null,"user_id":"u"}"#, &Reach::ALL),
-        (r#"{"erase":["events","profile","events"],"user_id":"u"}"#, &[Reach::Profile, Reach::Events]),
+        (
+            r#"{"erase":["events","profile","events"],"user_id":"u"}"#,
+            &[Reach::Profile, Reach::Events],
+        ),
         (r#"{"erase":3,"erase":["devices"],"user_id":"u"}"#, &[Reach::Devices]),
     ];
     for (body, erase) in good {
@@ -425,7 +429,8 @@ fn bad_user_ids_are_listed_beside_the_good_ones() {
         (Some(4), field, InvalidType),
     ];
     assert_wrong(&ids.errors, &expected, body);
-    let body = "{\"user_id\":\"b\"}\n{}\n[]\n{\"user_id\n{\"user_id\":\"c\",\"erase\":[\"events\"]}";
+    let body =
+        "{\"user_id\":\"b\"}\n{}\n[]\n{\"user_id\n{\"user_id\":\"c\",\"erase\":[\"events\"]}";
     let ids = parser.user_ids(body.as_bytes(), Format::NdJson, &limits).unwrap();
     assert_eq!(ids.users, ["b"]);
     let expected = [

@@ -37,13 +37,6 @@ impl<'r> Arrival<'r> {
             record: record.and_then(|record| check(topic, &log_record.key, record)),
         }
     }
-
-    /// The user whose erasures decide about a detoured record.
-    pub(crate) fn detoured_user(&self) -> Option<UserKey> {
-        let record = self.record.as_ref().ok()?;
-        self.detour?;
-        Some(UserKey::new(&*record.project, record.body.user()?))
-    }
 }
 
 impl Detour {

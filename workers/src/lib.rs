@@ -8,6 +8,7 @@ mod arrival;
 mod completion;
 mod config;
 mod dead_letter;
+mod erasures;
 mod merge;
 mod meters;
 mod partition;

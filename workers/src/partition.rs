@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use millrace_log::{AppendError, Log, LogRecord, ReadError, Reader};
 use millrace_schema::{Outcome, Topic};
-use millrace_store::{Commit, Erasure, Stamp, Store, StoreError, Write};
+use millrace_store::{Commit, Stamp, Store, StoreError, Write};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::arrival::{Arrival, Place};
 use crate::config::Config;
 use crate::dead_letter::DeadLetters;
+use crate::erasures::Erasures;
 use crate::meters::Meters;
 use crate::positions::{Positions, Progressed};
 use crate::progress::Progress;
@@ -187,9 +188,9 @@ impl<R: Role> Partition<R> {
         let batch: Vec<Arrival<'_>> =
             records.iter().map(|record| Arrival::new(topic, record)).collect();
         self.role.load(&*self.shared.store, &batch).await?;
-        let erasures = self.erasures(&batch).await?;
+        let erasures = Erasures::load(&*self.shared.store, topic, &batch).await?;
         let (progressed, mut writes, dead) =
-            self.decide(session, records, &batch, &erasures).await?;
+            self.decide(session, records, &batch, erasures).await?;
         dead.bury(&*self.shared.log).await?;
         let counts = progressed.counts.clone();
         let (ledger, due) = session.positions.after(Instant::now(), progressed);
@@ -207,7 +208,7 @@ impl<R: Role> Partition<R> {
         session: &Session,
         records: &[LogRecord],
         batch: &[Arrival<'_>],
-        erasures: &[Vec<Erasure>],
+        mut erasures: Erasures,
     ) -> Result<(Progressed, Vec<Write>, DeadLetters), End> {
         let (topic, partition) = self.key();
         let row = session.positions.row();
@@ -215,7 +216,7 @@ impl<R: Role> Partition<R> {
             Progressed { frontier: row.frontier, time_us: row.time_us, ..Progressed::default() };
         let mut writes = Vec::with_capacity(batch.len());
         let mut dead = DeadLetters::default();
-        for ((log_record, arrival), erasures) in records.iter().zip(batch).zip(erasures) {
+        for (log_record, arrival) in records.iter().zip(batch) {
             if arrival.offset > progressed.frontier {
                 self.count_gap(&mut progressed, arrival.offset).await?;
             }
@@ -229,7 +230,7 @@ impl<R: Role> Partition<R> {
                 detour: arrival.detour,
             };
             let mut effects = Effects::default();
-            match self.outcome(&place, arrival, erasures, &mut effects) {
+            match self.outcome(&place, arrival, &mut erasures, &mut effects) {
                 Ok((project, outcome)) => {
                     progressed.counts.add(project, outcome, 1);
                     writes.append(&mut effects.writes);
@@ -256,15 +257,16 @@ impl<R: Role> Partition<R> {
         &mut self,
         place: &Place,
         arrival: &'a Arrival<'_>,
-        erasures: &[Erasure],
+        erasures: &mut Erasures,
         effects: &mut Effects,
     ) -> Result<(&'a str, Outcome), String> {
         let record = arrival.record.as_ref().map_err(Clone::clone)?;
         let clock_skew_us = self.shared.config.clock_skew_us;
-        if place.is_withheld(record.received_us, erasures, clock_skew_us) {
+        if place.is_withheld(record.received_us, erasures.of(record), clock_skew_us) {
             return Ok((&record.project, Outcome::Withheld));
         }
         let outcome = self.role.apply(place, record, arrival.value, effects)?;
+        erasures.note(place, record);
         Ok((&record.project, outcome))
     }
 
@@ -283,18 +285,6 @@ impl<R: Role> Partition<R> {
         }
         progressed.frontier = offset;
         Ok(())
-    }
-
-    /// The erasures that decide about each record; none for those on the straight road.
-    async fn erasures(&mut self, batch: &[Arrival<'_>]) -> Result<Vec<Vec<Erasure>>, End> {
-        let mut erasures = Vec::with_capacity(batch.len());
-        for arrival in batch {
-            erasures.push(match arrival.detoured_user() {
-                Some(user) => self.shared.store.erasures(user, self.reader.topic()).await?,
-                None => Vec::new(),
-            });
-        }
-        Ok(erasures)
     }
 
     async fn commit(&mut self, session: &mut Session, commit: Commit) -> Result<(), End> {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use millrace_schema::Record;
 use millrace_schema::error::ErrorCode;
 use millrace_schema::limits::{EARLIEST_US, EVENTS_PER_PAGE};
 use millrace_schema::record::{Body, Event};
 use millrace_schema::time::{Micros, format_us};
 use millrace_schema::timestamp::{TimestampError, parse_us};
-use millrace_store::{EventQuery, EventRow};
+use millrace_schema::{Record, UserKey};
+use millrace_store::{EventQuery, EventRow, Store};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -22,6 +22,11 @@ use crate::response::{Response, json};
 
 /// Events of a page where the client names no number.
 const LIMIT_DEFAULT: usize = 100;
+
+/// Events that are asked of the store at once: more than a page by default.
+const EVENTS_PER_QUERY: usize = 128;
+/// Bytes of a page's events, as they are stored; what is beyond comes with the next page.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Members of an answer that a client may have sent as unknown ones of its own.
 const OURS: [&str; 1] = ["received_at"];
@@ -59,14 +64,45 @@ pub(crate) async fn events(
         from_us: time("from", query.get("from"))?,
         to_us: time("to", query.get("to"))?,
         before: page_start(query.get("cursor"), cursor::event)?,
-        // One more than is shown says whether there is a next page.
-        limit: limit + 1,
+        limit,
     };
-    let mut rows = ctx.parts.store.events(key, wanted).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
+    let (rows, more) = newest(&*ctx.parts.store, &key, wanted).await?;
     let records = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
     Ok(json(StatusCode::OK, &page(&rows, &records, more)?))
+}
+
+/// The events of a page, and whether there are older ones.
+async fn newest(
+    store: &dyn Store,
+    user: &UserKey,
+    mut query: EventQuery,
+) -> Result<(Vec<EventRow>, bool), ApiError> {
+    let limit = query.limit;
+    let mut rows = Vec::new();
+    loop {
+        // One more than is shown says whether there is a next page.
+        query.limit = (limit + 1 - rows.len()).min(EVENTS_PER_QUERY);
+        let found = store.events(user.clone(), query.clone()).await?;
+        let is_last = found.len() < query.limit;
+        rows.extend(found);
+        let shown = shown(&rows, limit);
+        let more = shown < rows.len();
+        if is_last || more {
+            rows.truncate(shown);
+            return Ok((rows, more));
+        }
+        query.before = rows.last().map(|row| (row.time_us, row.id.clone()));
+    }
+}
+
+/// How many of the rows a page has room for: at least the first.
+fn shown(rows: &[EventRow], limit: usize) -> usize {
+    let mut bytes = 0;
+    let fit = rows.iter().take_while(|row| {
+        bytes += row.payload.len();
+        bytes <= PAGE_BYTES
+    });
+    fit.count().max(1).min(limit).min(rows.len())
 }
 
 fn limit(text: Option<Cow<'_, str>>) -> Result<usize, ApiError> {
@@ -188,6 +224,15 @@ mod tests {
         assert_eq!(page["events"][0]["properties"], serde_json::json!({}));
         let next = cursor::event(page["next_cursor"].as_str().unwrap());
         assert_eq!(next, Some((1_737_092_362_000_000, "a".to_owned())));
+    }
+
+    #[test]
+    fn a_page_holds_no_more_than_its_limits_of_rows_and_bytes() {
+        let large = |bytes| EventRow { payload: vec![0; bytes].into(), ..row("a", None, None) };
+        assert_eq!(shown(&[], 5), 0);
+        assert_eq!(shown(&[large(1), large(1), large(1)], 2), 2);
+        assert_eq!(shown(&[large(PAGE_BYTES - 1), large(1), large(1)], 5), 2);
+        assert_eq!(shown(&[large(PAGE_BYTES + 1), large(1)], 5), 1);
     }
 
     #[test]

@@ -66,7 +66,7 @@ const RECORD_FIXED: usize = 12;
 
 /// What is wrong with the bytes at a position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(super) enum Fault {
     /// No header is there.
     #[error("no header starts here")]
     Magic,

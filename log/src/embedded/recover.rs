@@ -49,9 +49,9 @@ pub(super) fn recover(dir: &Path, config: &Config) -> Result<Recovered, LogError
         segments.push_back(segment);
     }
     let Some(newest) = segments.back() else { return create(dir, config, lock) };
-    let (header, end) = (newest.header.clone(), newest.len);
     let file = disk::open_segment(dir, last)?;
-    settle(&file, &bytes, &header, end).map_err(io("sync", &segment_path(dir, last)))?;
+    settle(&file, &bytes, newest).map_err(io("sync", &segment_path(dir, last)))?;
+    let (header, end) = (newest.header.clone(), newest.len);
     Ok(Recovered { segments, start: Start { file, header, end, next, lock } })
 }
 
@@ -172,11 +172,10 @@ fn cut(dir: &Path, number: u64, damage: &Damage, len: usize) -> Result<(), LogEr
 }
 
 /// Makes what was found durable before anybody reads it: after a crash it may lie in the page
-/// cache only. Every page of the last group is written again first, because a sync that failed
-/// before the crash may have marked it clean without having written it.
-fn settle(file: &File, bytes: &[u8], header: &SegmentHeader, end: u64) -> std::io::Result<()> {
-    let mut start = end;
-    judge(Pieces::new(bytes, header), |_, batch| start = batch.group_start);
+/// cache only. The last group is written again first, because a sync that failed before the
+/// crash may have marked its pages clean without having written them.
+fn settle(file: &File, bytes: &[u8], segment: &Segment) -> std::io::Result<()> {
+    let (start, end) = (segment.last_group, segment.len);
     let group = bytes.get(start as usize..end as usize).unwrap_or_default();
     file.write_all_at(group, start)?;
     file.sync_all()
@@ -198,5 +197,9 @@ fn damaged(
 
 /// What to do about damage.
 pub(super) fn advice(dir: &Path) -> String {
-    format!("`millrace log repair --data {}` shows and cuts out what is lost", dir.display())
+    format!(
+        "`millrace log repair --data FOLDER`, with the data folder that {} lies in, cuts it out and \
+         says what is lost",
+        dir.display()
+    )
 }

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) ends: Vec<watch::Sender<u64>>,
     pub(super) status: watch::Sender<Status>,
     pub(super) groups: Groups,
-    free_bytes: AtomicU64,
+    pub(super) free_bytes: AtomicU64,
     /// Why the last group was not written, until one is.
     trouble: Mutex<Option<String>>,
 }
@@ -55,10 +55,6 @@ impl Shared {
 
     pub(super) const fn stream(&self, topic: Topic, partition: u32) -> usize {
         topic.number() as usize * self.config.partitions as usize + partition as usize
-    }
-
-    pub(super) fn set_free_bytes(&self, bytes: u64) {
-        self.free_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether enough of the disk is free.

@@ -20,6 +20,8 @@ pub(super) struct Segment {
     pub(super) len: u64,
     /// When the newest record was appended, µs since 1970.
     pub(super) newest_us: i64,
+    /// Where the last sync group begins.
+    pub(super) last_group: u64,
     /// Per stream, the batches from which to scan on.
     index: Vec<Vec<IndexEntry>>,
 }
@@ -34,12 +36,13 @@ impl Segment {
     pub(super) fn new(header: SegmentHeader, len: u64) -> Self {
         let index = vec![Vec::new(); header.next.len()];
         let newest_us = header.created_us;
-        Self { header, len, newest_us, index }
+        Self { header, len, newest_us, last_group: len, index }
     }
 
     /// Takes a batch into the index.
     pub(super) fn note(&mut self, position: u64, batch: &BatchHeader) {
         self.newest_us = self.newest_us.max(batch.append_us);
+        self.last_group = batch.group_start;
         let Some(index) = self.index.get_mut(batch.stream(self.header.partitions)) else { return };
         let far = index.last().is_none_or(|last| position - last.position >= INDEX_BYTES);
         if far && batch.count > 0 {

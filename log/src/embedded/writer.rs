@@ -47,7 +47,7 @@ pub(super) struct Writer {
     pub(super) ticked: Instant,
     /// Bytes written since free space was looked up.
     pub(super) unchecked_bytes: u64,
-    _lock: File,
+    lock: Option<File>,
 }
 
 /// What recovery hands over.
@@ -72,7 +72,7 @@ impl Writer {
             requests: Vec::new(),
             ticked: Instant::now(),
             unchecked_bytes: 0,
-            _lock: start.lock,
+            lock: Some(start.lock),
         }
     }
 
@@ -93,7 +93,9 @@ impl Writer {
         self.stop(Status::Closed);
     }
 
-    fn stop(&self, status: Status) {
+    /// Lets go of the folder, then tells everyone.
+    fn stop(&mut self, status: Status) {
+        self.lock = None;
         let reason = match &status {
             Status::Failed(reason) => reason,
             Status::Open | Status::Closed => "it is closed",
@@ -176,7 +178,8 @@ impl Writer {
 impl Drop for Writer {
     /// A panic must not leave callers waiting.
     fn drop(&mut self) {
-        if *self.shared.status.borrow() == Status::Open {
+        let open = *self.shared.status.borrow() == Status::Open;
+        if open {
             self.stop(Status::Failed("its writer has died".to_owned()));
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The accounting of a partition, of all projects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartitionReply {
-    pub(crate) topic: String,
+    pub(crate) topic: Topic,
     pub(crate) partition: u32,
     pub(crate) log_start: u64,
     pub(crate) log_end: u64,
@@ -29,7 +29,7 @@ pub(super) async fn read(log: &dyn Log, store: &dyn Store) -> Result<Vec<Partiti
             let row = rows.iter().find(|row| row.topic == topic && row.partition == partition);
             let bounds = log.bounds(topic, partition).await?;
             partitions.push(PartitionReply {
-                topic: topic.short_name().to_owned(),
+                topic,
                 partition,
                 log_start: bounds.start,
                 log_end: bounds.end,
@@ -44,7 +44,7 @@ pub(super) async fn read(log: &dyn Log, store: &dyn Store) -> Result<Vec<Partiti
 /// The first identity that does not hold, in words.
 pub(crate) fn broken_identity(partitions: &[PartitionReply]) -> Option<String> {
     partitions.iter().find_map(|p| {
-        let place = format!("{}/{}", p.topic, p.partition);
+        let place = format!("{}/{}", p.topic.short_name(), p.partition);
         let sum: u64 = p.outcomes.values().sum();
         if sum != p.frontier {
             return Some(format!("{place}: outcomes add up to {sum}, frontier is {}", p.frontier));
@@ -61,8 +61,7 @@ mod tests {
 
     fn partition(frontier: u64, log_end: u64, stored: u64, dead: u64) -> PartitionReply {
         let outcomes = BTreeMap::from([(Outcome::Stored, stored), (Outcome::Dead, dead)]);
-        let topic = "events".to_owned();
-        PartitionReply { topic, partition: 1, log_start: 0, log_end, frontier, outcomes }
+        PartitionReply { topic: Topic::Events, partition: 1, log_start: 0, log_end, frontier, outcomes }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod ledger;
 mod reply;
 mod server;
 
-pub(crate) use client::{Unreached, send};
+pub(crate) use client::send;
 pub(crate) use command::{Backend, Command};
 pub(crate) use ledger::{PartitionReply, broken_identity};
 pub(crate) use reply::{KeyReply, ProjectReply, Reply};

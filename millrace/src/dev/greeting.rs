@@ -2,21 +2,21 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::demo::Demo;
 
 /// Where the server is, and who may call it.
-pub(super) struct Greeting<'a> {
+pub(super) struct Greeting {
     pub(super) listen: SocketAddr,
     pub(super) admin_listen: SocketAddr,
-    pub(super) demo: &'a Demo,
-    pub(super) data: &'a Path,
+    pub(super) demo: Demo,
+    pub(super) data: PathBuf,
 }
 
-impl Greeting<'_> {
+impl Greeting {
     /// One line for a machine.
     pub(super) fn to_json(&self) -> String {
         let line = json!({
@@ -31,7 +31,7 @@ impl Greeting<'_> {
     /// For people: where everything is, and a line to paste for each call.
     pub(super) fn to_text(&self) -> String {
         let (url, admin_url) = (url(self.listen), url(self.admin_listen));
-        let Demo { project_id, api_key } = self.demo;
+        let Demo { project_id, api_key } = &self.demo;
         let mut out = format!(
             "Millrace is ready.\n\n\
              API      {url}\n\
@@ -104,22 +104,19 @@ fn url(address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
-    fn demo() -> Demo {
-        Demo { project_id: "demo".to_owned(), api_key: "the-key".to_owned() }
-    }
-
-    fn greeting(demo: &Demo) -> Greeting<'_> {
+    fn greeting() -> Greeting {
+        let demo = Demo { project_id: "demo".to_owned(), api_key: "the-key".to_owned() };
         Greeting {
             listen: "0.0.0.0:8080".parse().unwrap(),
             admin_listen: "[::]:9090".parse().unwrap(),
             demo,
-            data: Path::new("./millrace-data"),
+            data: PathBuf::from("./millrace-data"),
         }
     }
 
     #[test]
     fn the_machines_line_is_one_line_with_four_members() {
-        let text = greeting(&demo()).to_json();
+        let text = greeting().to_json();
         assert_eq!(text.matches('\n').count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = json!({
@@ -133,8 +130,7 @@ mod tests {
 
     #[test]
     fn each_call_is_one_line_that_a_shell_takes() {
-        let demo = demo();
-        let text = greeting(&demo).to_text();
+        let text = greeting().to_text();
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("curl ")).collect();
         assert_eq!(lines.len(), CALLS.len());
         for (line, (_, path, body)) in lines.iter().zip(CALLS) {

@@ -2,32 +2,34 @@
 //!
 //! Owns the order in which they start and stop. Must not know what they do.
 
+mod config;
 mod demo;
 mod greeting;
+mod shutdown;
 mod signals;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use millrace_accounts::watch;
-use millrace_ingest::Parts;
-use millrace_schema::Topic;
-use millrace_schema::limits::Limits;
+use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
+use millrace_accounts::watch;
+use crate::stub::Parts;
+use millrace_schema::Topic;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use self::demo::Demo;
 use self::greeting::Greeting;
+use self::shutdown::Running;
 use self::signals::Signals;
-use crate::Wrap;
 use crate::admin::{AdminSocket, Backend};
 use crate::cli::DevOptions;
 use crate::engines::Engines;
 use crate::folder::{DataFolder, Layout};
 use crate::keys::Keys;
-use crate::{metrics, print};
+use crate::{Wrap, metrics, print};
 
 /// How long blocking work of the store may go on after everything else has ended.
 const RUNTIME_GRACE: Duration = Duration::from_secs(5);
@@ -37,13 +39,18 @@ const RUNTIME_GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// It could not start, or something was cut short at its end.
 pub(crate) fn run(data: &Path, json: bool, options: &DevOptions, wrap: Wrap) -> Result<()> {
-    let handle = metrics::install()?;
+    let recorder = metrics::install()?;
     let folder = DataFolder::open(Layout::new(data))?;
-    let engines = wrap(Engines::open(&folder, options.log_config())?);
     // Workers block on the store; on threads of their own they do not hold up requests.
     let front = runtime("ingest")?;
     let back = runtime("workers")?;
-    let result = front.block_on(serve(&folder, json, options, engines, &back, handle));
+    let result = front.block_on(async {
+        let engines = wrap(Engines::open(&folder, config::log(options))?);
+        let mut signals = Signals::watch()?;
+        let (running, greeting) = start(&folder, options, &engines, &back, recorder).await?;
+        print::stdout(&if json { greeting.to_json() } else { greeting.to_text() })?;
+        running.until_stopped(&mut signals, engines, options.timeouts.shutdown()).await
+    });
     back.shutdown_timeout(RUNTIME_GRACE);
     front.shutdown_timeout(RUNTIME_GRACE);
     result
@@ -52,4 +59,47 @@ pub(crate) fn run(data: &Path, json: bool, options: &DevOptions, wrap: Wrap) -> 
 fn runtime(name: &str) -> Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder.enable_all().thread_name(name).build().with_context(|| format!("runtime of {name}"))
+}
+
+async fn start(
+    folder: &DataFolder,
+    options: &DevOptions,
+    engines: &Engines,
+    back: &Runtime,
+    recorder: PrometheusHandle,
+) -> Result<(Running, Greeting)> {
+    let layout = folder.layout();
+    let keys = Keys::load_or_create(layout)?;
+    keys.verifier.refresh(&*engines.accounts).await.context("revocations cannot be read")?;
+    let accounts = keys.accounts(Arc::clone(&engines.accounts));
+    let demo = Demo::load_or_create(layout, &accounts, &keys.verifier).await?;
+    let socket = AdminSocket::bind(layout)?;
+
+    let parts = Parts {
+        log: Arc::clone(&engines.log),
+        store: Arc::clone(&engines.store),
+        verifier: Arc::clone(&keys.verifier),
+        metrics: recorder.clone(),
+        checks: Vec::new(),
+    };
+    let server = crate::stub::start(config::ingest(options), parts).await?;
+    let workers = {
+        let _on_their_threads = back.enter();
+        let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
+        millrace_workers::start(config::workers(options), log, store, &Topic::CONSUMED)?
+    };
+
+    let greeting = Greeting {
+        listen: server.address(),
+        admin_listen: server.admin_address(),
+        demo,
+        data: layout.root().to_owned(),
+    };
+    let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
+    let refresh = Duration::from_millis(options.timeouts.revocation_refresh_ms);
+    let mut background = JoinSet::new();
+    background.spawn(socket.serve(Backend { accounts, log, store }));
+    background.spawn(watch(keys.verifier, Arc::clone(&engines.accounts), refresh));
+    background.spawn(metrics::upkeep(recorder));
+    Ok((Running { server, workers, background }, greeting))
 }

@@ -56,12 +56,7 @@ impl Checks<'_> {
     }
 
     /// A string of 1 to `limit` bytes.
-    fn text<'a>(
-        &mut self,
-        field: &'static str,
-        value: Value<'a>,
-        limit: usize,
-    ) -> Option<&'a str> {
+    fn text<'a>(&mut self, field: &'static str, value: Value<'a>, limit: usize) -> Option<&'a str> {
         let text = self.string(field, value)?;
         if text.is_empty() || text.len() > limit {
             return self.refuse_field(field, Fault::Bytes { bytes: text.len(), limit });

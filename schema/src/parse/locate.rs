@@ -178,10 +178,7 @@ mod tests {
     fn the_byte_and_the_item_are_named() {
         let (item, message) = look(b"{\"events\": [{}, {\n\"a\": tru}]}");
         assert_eq!(item, Some(1));
-        assert_eq!(
-            message,
-            "the body is not valid JSON at byte 25, in item 1: expected ident"
-        );
+        assert_eq!(message, "the body is not valid JSON at byte 26, in item 1: expected ident");
     }
 
     #[test]

@@ -201,7 +201,8 @@ impl Parser {
     ) -> Result<BulkDeletion<'a>, ItemErrors> {
         match format {
             Format::Json => {
-                let read = |document: Document<'_, 'a>| deletion::user_ids(document.cursor(), limits);
+                let read =
+                    |document: Document<'_, 'a>| deletion::user_ids(document.cursor(), limits);
                 self.reader.document(body, Text::Body { member: "user_ids" }, read)?
             }
             Format::NdJson => deletion::user_id_lines(&mut self.reader, body, limits),
@@ -274,7 +275,7 @@ impl<'a, T> Call<'_, 'a, T> {
             return Err(Fault::TooMany { count: total, limit: ITEMS_PER_CALL }.alone(None, None));
         }
         let mut parsed = Parsed::with_capacity(total);
-        reader.lines(lines, self.limits, |index, line| match line {
+        reader.lines(lines, |index, line| match line {
             Ok(document) => self.item(&mut document.cursor(), index, &mut parsed),
             Err(fault) => fault.add_to(&mut parsed.errors, Some(index), None),
         });

@@ -9,7 +9,6 @@ use super::cursor::Cursor;
 use super::fault::Fault;
 use super::locate::{self, Text};
 use crate::error::ItemErrors;
-use crate::limits::Limits;
 
 /// Buffers above this size are not kept.
 const KEPT_BYTES: usize = 1024 * 1024;
@@ -75,7 +74,6 @@ impl Reader {
     pub(super) fn lines<'a>(
         &'a mut self,
         lines: Lines<'a>,
-        limits: &Limits,
         mut read: impl FnMut(usize, Result<Document<'_, 'a>, Fault>),
     ) {
         let Self { scratch, work } = self;
@@ -90,19 +88,11 @@ impl Reader {
                     return;
                 };
                 scratch = rest;
-                if line.len() > limits.item_bytes {
-                    let limit = limits.item_bytes;
-                    read(index, Err(Fault::ItemTooLarge { bytes: line.len(), limit }));
-                    continue;
-                }
-                let filled = fill(line, chunk, buffers, tape);
-                read(
-                    index,
-                    match filled {
-                        Ok(text) => Ok(Document { text, tape, buffers }),
-                        Err(byte) => Err(locate::locate(line, Text::Line, byte).1),
-                    },
-                );
+                let document = match fill(line, chunk, buffers, tape) {
+                    Ok(text) => Ok(Document { text, tape, buffers }),
+                    Err(byte) => Err(locate::locate(line, Text::Line, byte).1),
+                };
+                read(index, document);
             }
         });
     }
@@ -154,7 +144,7 @@ fn fill<'a>(
     Ok(checked)
 }
 
-/// The lines of a body that are not empty, without white space around them.
+/// The lines of a body that are not empty.
 #[derive(Clone, Debug)]
 pub(super) struct Lines<'a> {
     rest: &'a [u8],
@@ -174,8 +164,7 @@ impl<'a> Iterator for Lines<'a> {
             let end = memchr(b'\n', self.rest).unwrap_or(self.rest.len());
             let (line, rest) = self.rest.split_at_checked(end)?;
             self.rest = rest.get(1..).unwrap_or_default();
-            let line = line.trim_ascii();
-            if !line.is_empty() {
+            if !line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
                 return Some(line);
             }
         }

@@ -11,7 +11,7 @@ use crate::embedded::draft::Draft;
 use crate::embedded::failure::unavailable;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, GENERATION, hold, key, value};
-use crate::{Commit, LedgerRow, Stamp, StoreError};
+use crate::{Change, Commit, LedgerRow, Stamp, StoreError};
 
 /// The stamp of a topic's offset 0, so that no record has the stamp 0.
 const BASE: Stamp = Stamp(1);
@@ -63,7 +63,8 @@ impl Engine {
         let topic = ledger.topic;
         let partition = self.partition(topic, ledger.partition);
         let _one_at_a_time = hold(&partition);
-        let _jobs = hold(&self.jobs);
+        let registers = writes.iter().any(|w| matches!(w.change, Change::PutJob { .. }));
+        let _jobs = registers.then(|| hold(&self.jobs));
         let mut draft = self.draft();
         let stored = stored(&draft, topic, ledger.partition)?;
         let stored = fence(stored, &ledger)?;

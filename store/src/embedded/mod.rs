@@ -101,12 +101,15 @@ impl EmbeddedStore {
     }
 }
 
+/// A lock for each partition that was claimed or committed to.
+type Partitions = HashMap<(Topic, u32), Arc<Mutex<()>>>;
+
 /// What the blocking work runs on.
 struct Engine {
     db: Database,
     spaces: Spaces,
     /// One commit or claim of a partition at a time.
-    partitions: Mutex<HashMap<(Topic, u32), Arc<Mutex<()>>>>,
+    partitions: Mutex<Partitions>,
     /// Jobs are read before they are written.
     jobs: Mutex<()>,
     /// So are topics, projects and keys.

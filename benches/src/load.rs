@@ -1,0 +1,228 @@
+//! The load generator: HTTP/1.1 keep-alive, closed loop, from one process.
+//!
+//! Requests are written by hand on plain sockets and answers barely parsed: the generator shares
+//! the machine with the server, so what a client library costs would be missing there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
+use millrace_schema::time::wall_clock_us;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::reply;
+use crate::request::{Target, address};
+use crate::stats::Stats;
+use crate::workload::Body;
+
+/// A connection that breaks so often is given up.
+const BREAKS_MAX: u64 = 10;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The server
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// The project
+    #[arg(long, env = "MILLRACE_PROJECT", default_value = "demo")]
+    project: String,
+    /// The project's API key
+    #[arg(long, env = "MILLRACE_API_KEY", hide_env_values = true, default_value = "none")]
+    key: String,
+    /// Events of one request
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    items: u16,
+    /// Open connections, each with one request at a time
+    #[arg(long, default_value_t = 256)]
+    connections: u16,
+    /// Threads [default: one for each processor]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Seconds before anything is counted
+    #[arg(long, default_value_t = 1.0)]
+    warm_up_seconds: f64,
+    /// Seconds that are counted
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Stop after so many requests, warm-up included
+    #[arg(long)]
+    requests: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How one load is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) items: usize,
+    pub(crate) connections: u16,
+    pub(crate) threads: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) measured: Duration,
+    pub(crate) requests_max: Option<u64>,
+}
+
+/// Threads of a generator, where nobody says: as many as there are processors.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Loads a server, and prints what came of it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let target = Target {
+        address: address(&options.url)?,
+        project: options.project.clone(),
+        api_key: options.key.clone(),
+    };
+    let plan = Plan {
+        items: usize::from(options.items),
+        connections: options.connections,
+        threads: options.threads.unwrap_or_else(default_threads),
+        warm_up: Duration::try_from_secs_f64(options.warm_up_seconds)?,
+        measured: Duration::try_from_secs_f64(options.seconds)?,
+        requests_max: options.requests,
+    };
+    let (stats, elapsed) = load(&target, &plan)?;
+    let report = stats.report(elapsed);
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "{:.0} requests/s  {:.0} items/s  p50 {:.2} ms  p99 {:.2} ms  max {:.2} ms",
+            report.requests_per_s, report.items_per_s, report.p50_ms, report.p99_ms, report.max_ms
+        );
+        println!("errors: {}", report.trouble().as_deref().unwrap_or("none"));
+    }
+    ensure!(report.requests > 0, "no request was accepted");
+    Ok(())
+}
+
+/// Loads a server; what was measured, and over what time.
+pub(crate) fn load(target: &Target, plan: &Plan) -> Result<(Stats, Duration)> {
+    let window = Arc::new(Window::new(plan));
+    // Connections are dealt out to single-threaded runtimes: nothing is handed between threads.
+    let threads = plan.threads.clamp(1, usize::from(plan.connections.max(1)));
+    let workers: Vec<_> = (0..threads)
+        .map(|thread| {
+            let (target, plan, window) = (target.clone(), plan.clone(), Arc::clone(&window));
+            std::thread::spawn(move || work(&target, &plan, &window, thread, threads))
+        })
+        .collect();
+    let mut all = Stats::new()?;
+    for worker in workers {
+        let stats = worker.join().map_err(|_| anyhow!("a thread of the generator panicked"))??;
+        all.merge(&stats)?;
+    }
+    Ok((all, window.elapsed()))
+}
+
+/// When answers count, and when to stop.
+#[derive(Debug)]
+struct Window {
+    from: Instant,
+    until: Instant,
+    requests_left: Option<AtomicU64>,
+}
+
+impl Window {
+    fn new(plan: &Plan) -> Self {
+        let from = Instant::now() + plan.warm_up;
+        let requests_left = plan.requests_max.map(AtomicU64::new);
+        Self { from, until: from + plan.measured, requests_left }
+    }
+
+    /// Whether another request may be sent.
+    fn take(&self, now: Instant) -> bool {
+        let take = |left: u64| left.checked_sub(1);
+        let within = self.requests_left.as_ref().is_none_or(|left| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        });
+        within && now < self.until
+    }
+
+    fn counts(&self, now: Instant) -> bool {
+        now >= self.from && now < self.until
+    }
+
+    /// The measured time, which ends early if the requests ran out.
+    fn elapsed(&self) -> Duration {
+        Instant::now().min(self.until).saturating_duration_since(self.from)
+    }
+}
+
+/// One thread: its share of the connections, until the window closes.
+fn work(
+    target: &Target,
+    plan: &Plan,
+    window: &Arc<Window>,
+    thread: usize,
+    threads: usize,
+) -> Result<Stats> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        // Milliseconds, 32 bits of them, tell one run from the next.
+        let run = (wall_clock_us() / 1_000).cast_unsigned();
+        let mut connections = JoinSet::new();
+        for number in (0..plan.connections).skip(thread).step_by(threads) {
+            let requests = target.requests(plan.items, run << 16 | u64::from(number));
+            connections.spawn(connection(target.address, requests, Arc::clone(window)));
+        }
+        let mut all = Stats::new()?;
+        while let Some(stats) = connections.join_next().await {
+            all.merge(&stats??)?;
+        }
+        Ok(all)
+    })
+}
+
+/// One connection, made anew if it breaks.
+async fn connection(
+    address: SocketAddr,
+    mut requests: Vec<Body>,
+    window: Arc<Window>,
+) -> Result<Stats> {
+    let mut stats = Stats::new()?;
+    let mut sequence = 0;
+    for _ in 0..BREAKS_MAX {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.with_context(|| format!("no connection to {address}"))?;
+        if drive(stream, &mut requests, &mut sequence, &window, &mut stats).await.is_ok() {
+            break;
+        }
+        stats.broke();
+    }
+    Ok(stats)
+}
+
+/// Sends request after request, each when the last is answered, until the window closes.
+async fn drive(
+    mut stream: TcpStream,
+    requests: &mut [Body],
+    sequence: &mut u64,
+    window: &Window,
+    stats: &mut Stats,
+) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::with_capacity(1024);
+    loop {
+        for request in &mut *requests {
+            request.renew(sequence);
+            let sent = Instant::now();
+            if !window.take(sent) {
+                return Ok(());
+            }
+            stream.write_all(&request.bytes).await?;
+            let reply = reply::read(&mut stream, &mut buffer).await?;
+            let now = Instant::now();
+            if window.counts(now) {
+                stats.answered(reply.status, request.items(), now - sent);
+            }
+        }
+    }
+}

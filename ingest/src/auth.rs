@@ -1,0 +1,73 @@
+//! Whose key it is, whether it may, and for which project. Must not know what the call does.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use millrace_accounts::{Principal, Scope, Verifier};
+use millrace_schema::error::ErrorCode;
+
+use crate::error::{ApiError, Refused, scope_name};
+use crate::query::Query;
+
+/// The query parameter that names the project.
+const PROJECT_ID: &str = "project_id";
+
+/// Checks a call in the order 401, 403, 400.
+///
+/// # Errors
+/// 401 if the key is not good, or not for the project named; 403 if it lacks the scope; 400 if no
+/// project is named.
+pub(crate) fn authorize(
+    verifier: &Verifier,
+    headers: &HeaderMap,
+    query: Query<'_>,
+    scope: Scope,
+    now_us: i64,
+) -> Result<Arc<Principal>, ApiError> {
+    let token = bearer(headers).ok_or(ApiError::Unauthorized(Refused::Missing))?;
+    let verified = verifier.verify(token, now_us);
+    let principal = verified.map_err(|error| ApiError::Unauthorized(error.into()))?;
+    let project = query.get(PROJECT_ID).filter(|id| !id.is_empty());
+    if project.as_ref().is_some_and(|id| *id != principal.project) {
+        return Err(ApiError::Unauthorized(Refused::OtherProject));
+    }
+    if !principal.allows(scope) {
+        return Err(ApiError::Forbidden(scope_name(scope)));
+    }
+    if project.is_none() {
+        let message = "the query parameter `project_id` is required: the ID of the project";
+        return Err(ApiError::request(ErrorCode::MissingField, Some(PROJECT_ID), message));
+    }
+    Ok(principal)
+}
+
+/// The token of `Authorization: Bearer {token}` (RFC 6750; the scheme in any case).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn bearer_of(value: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+        bearer(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn only_the_bearer_scheme_with_a_token_is_a_key() {
+        assert_eq!(bearer_of("Bearer abc").unwrap(), "abc");
+        assert_eq!(bearer_of("bearer  abc ").unwrap(), "abc");
+        for refused in ["", "abc", "Bearer", "Bearer ", "Basic abc", "Bearerabc"] {
+            assert_eq!(bearer_of(refused), None, "{refused:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

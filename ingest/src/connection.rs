@@ -1,0 +1,148 @@
+//! Accepts connections and serves HTTP/1.1 on each. Must not know what is served.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::context::{Context, Counted};
+use crate::response::Response;
+
+/// Bytes of a request's head; also what is read of a body at a time.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long accepting rests when the process is out of file handles or memory.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// One address and what it serves.
+pub(crate) struct Listener<S> {
+    pub(crate) tcp: TcpListener,
+    pub(crate) ctx: Arc<Context>,
+    pub(crate) connections_max: usize,
+    /// How long connections may take to finish once it stops.
+    pub(crate) deadline: Duration,
+    pub(crate) serve: S,
+}
+
+impl<S, F> Listener<S>
+where
+    S: Fn(Arc<Context>, Request<Incoming>) -> F + Copy + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    /// Serves until `stop` turns true, then lets requests finish. Returns the number of
+    /// connections that were cut off at the deadline.
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) -> usize {
+        let Self { tcp, ctx, connections_max, deadline, serve } = self;
+        let turns = Arc::new(Semaphore::new(connections_max));
+        let mut open = JoinSet::new();
+        let mut stopped = stop.clone();
+        loop {
+            // Over the limit, connections wait in the kernel's queue.
+            let next = async {
+                let turn = Arc::clone(&turns).acquire_owned().await;
+                (turn, accept(&tcp).await)
+            };
+            let (turn, stream) = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                next = next => next,
+            };
+            let (ctx, stop) = (Arc::clone(&ctx), stop.clone());
+            open.spawn(async move {
+                let _turn = turn;
+                connection(ctx, stream, stop, serve).await;
+            });
+            while let Some(ended) = open.try_join_next() {
+                report(ended);
+            }
+        }
+        drop(tcp);
+        finish(open, deadline).await
+    }
+}
+
+/// Waits for connections to end, and cuts off those that have not by the deadline.
+async fn finish(mut open: JoinSet<()>, deadline: Duration) -> usize {
+    let all = async {
+        while let Some(ended) = open.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(deadline, all).await.is_ok() {
+        return 0;
+    }
+    let left = open.len();
+    open.shutdown().await;
+    left
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
+async fn accept(tcp: &TcpListener) -> TcpStream {
+    loop {
+        match tcp.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn connection<S, F>(
+    ctx: Arc<Context>,
+    stream: TcpStream,
+    mut stop: watch::Receiver<bool>,
+    serve: S,
+) where
+    S: Fn(Arc<Context>, Request<Incoming>) -> F,
+    F: Future<Output = Response>,
+{
+    let _counted = Counted::new(&ctx.connections);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let service = service_fn(|request| {
+        let answer = serve(Arc::clone(&ctx), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        // Without a timer the header timeout is silently off.
+        .timer(TokioTimer::new())
+        .header_read_timeout(ctx.config.header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,163 @@
+//! Runs the real binary and speaks plain HTTP to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary on a data folder, with nothing of this process's own settings.
+pub fn millrace(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MILLRACE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("MILLRACE_DATA", data).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(data: &Path, args: &[&str]) -> Output {
+    millrace(data).args(args).output().unwrap()
+}
+
+/// Runs a command that must succeed; what it printed as JSON.
+pub fn run_json(data: &Path, args: &[&str]) -> Value {
+    let output = run(data, &[args, &["--json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `millrace dev --json` on free ports; killed when dropped.
+pub struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: ChildStderr,
+    pub greeting: Value,
+}
+
+impl Server {
+    pub fn start(data: &Path) -> Self {
+        let (child, mut stdout, stderr) = spawn(data, &["--json"]);
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let greeting = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("{error}: {line:?}; run it to see why"));
+        Self { child, stdout, stderr, greeting }
+    }
+
+    pub fn field(&self, name: &str) -> &str {
+        self.greeting[name].as_str().unwrap()
+    }
+
+    pub fn address(&self) -> &str {
+        self.field("url").strip_prefix("http://").unwrap()
+    }
+
+    pub fn get(&self, path: &str, key: &str) -> Answer {
+        request(self.address(), "GET", path, key, "")
+    }
+
+    pub fn post(&self, path: &str, key: &str, body: &str) -> Answer {
+        request(self.address(), "POST", path, key, body)
+    }
+
+    /// Sends SIGTERM and waits; its exit, and what else it wrote to stdout and stderr.
+    pub fn terminate(mut self) -> (ExitStatus, String, String) {
+        terminate(self.child.id());
+        let status = wait(&mut self.child);
+        (status, rest(&mut self.stdout), rest(&mut self.stderr))
+    }
+
+    /// Ends it as a power switch would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts `millrace dev` on free ports without waiting.
+pub fn spawn(data: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, ChildStderr) {
+    let mut command = millrace(data);
+    command.args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    (child, BufReader::new(stdout), stderr)
+}
+
+pub fn terminate(pid: u32) {
+    // Sending a signal takes unsafe code; the shell has it built in.
+    let kill = format!("kill -TERM {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    eventually("the process ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// All that is still to be read.
+pub fn rest(from: &mut impl Read) -> String {
+    let mut text = String::new();
+    #[expect(clippy::disallowed_methods, reason = "what a test reads is small")]
+    from.read_to_string(&mut text).unwrap();
+    text
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+}
+
+/// One request on a connection of its own.
+pub fn request(address: &str, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let answer = rest(&mut stream);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+    Answer { status, body: body.to_owned() }
+}

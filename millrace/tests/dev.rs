@@ -1,0 +1,160 @@
+//! `millrace dev`, as the real binary: how it starts, what it says, how it stops.
+
+mod common;
+
+use std::fs;
+use std::io::BufRead;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::{Server, eventually, millrace, request, rest, run, spawn, terminate, text, wait};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn data(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("data")
+}
+
+#[test]
+fn it_is_ready_when_it_says_so_and_stops_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&data(&folder));
+    let key = server.field("api_key").to_owned();
+    assert_eq!(server.field("project_id"), "demo");
+    assert_eq!(server.greeting.as_object().unwrap().len(), 4);
+    assert_eq!(server.get("/readyz", "").status, 200);
+    let admin = server.field("admin_url").strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(request(&admin, "GET", "/metrics", "", "").status, 200);
+    let body = r#"{"events":[{"name":"mkt_login","user_id":"mina"}]}"#;
+    assert_eq!(server.post("/v1/api/events?project_id=demo", &key, body).status, 202);
+
+    let (status, out, err) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{err}");
+    assert_eq!(out, "");
+    assert!(!err.contains(&key), "the key is in the log");
+    assert!(!err.contains('\u{1b}'), "colours in what is no terminal: {err:?}");
+}
+
+#[test]
+fn the_demo_key_stays_and_secrets_are_for_the_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&folder);
+    let first = Server::start(&data);
+    for name in ["demo.json", "admin.sock", "keys/signing.pem"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    assert_eq!(mode(&data.join("keys")), 0o700);
+    let key = first.field("api_key").to_owned();
+    first.terminate();
+    assert!(!data.join("admin.sock").exists());
+    let second = Server::start(&data);
+    assert_eq!(second.field("api_key"), key);
+}
+
+#[test]
+fn what_was_accepted_is_there_after_a_kill_and_the_stale_socket_is_no_hindrance() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&folder);
+    let server = Server::start(&data);
+    let key = server.field("api_key").to_owned();
+    let body = r#"{"profiles":[{"user_id":"mina","properties":{"mkt_name":"Mina"}}]}"#;
+    assert_eq!(server.post("/v1/api/profile/user?project_id=demo", &key, body).status, 202);
+    server.kill();
+    assert!(data.join("admin.sock").exists());
+
+    let output = run(&data, &["project", "list"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let server = Server::start(&data);
+    let path = "/v1/api/users/mina?project_id=demo";
+    eventually("the profile is read back", || server.get(path, &key).status == 200);
+    let user = server.get(path, &key).json();
+    assert_eq!(user["properties"]["mkt_name"]["value"], "Mina");
+}
+
+#[test]
+fn every_line_that_it_prints_for_pasting_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, stdout, _stderr) = spawn(&data(&folder), &[]);
+    let mut curls = Vec::new();
+    for line in stdout.lines().map(Result::unwrap) {
+        if line.starts_with("curl ") {
+            curls.push(line);
+        } else if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    assert_eq!(curls.len(), 7);
+    for curl in &curls {
+        // The shell's single quotes: URL, header, and perhaps the body.
+        let quoted: Vec<&str> = curl.split('\'').skip(1).step_by(2).collect();
+        let (address, path) =
+            quoted[0].strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let key = quoted[1].strip_prefix("Authorization: Bearer ").unwrap();
+        let path = format!("/{path}");
+        match quoted.get(2) {
+            Some(body) => {
+                let answer = request(address, "POST", &path, key, body);
+                assert_eq!(answer.status, 202, "{curl}: {}", answer.body);
+            }
+            None => eventually("what was sent is read back", || {
+                let answer = request(address, "GET", &path, key, "");
+                answer.status == 200 && answer.body.contains("mina")
+                    || answer.body.contains("order-1001")
+            }),
+        }
+    }
+    terminate(child.id());
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
+#[test]
+fn a_second_instance_on_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&folder);
+    let server = Server::start(&data);
+    let (mut second, mut stdout, mut stderr) = spawn(&data, &["--json"]);
+    assert_eq!(wait(&mut second).code(), Some(1));
+    assert_eq!(rest(&mut stdout), "");
+    let why = rest(&mut stderr);
+    assert!(why.contains("another process uses it"), "{why}");
+    assert_eq!(server.get("/readyz", "").status, 200);
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--admin-listen"] {
+        let other = if flag == "--listen" { "--admin-listen" } else { "--listen" };
+        let output = run(&data(&folder), &["dev", flag, &address, other, "127.0.0.1:0"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(&address), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = run(&file.path().join("data"), &["dev", "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot make the data folder"));
+}
+
+#[test]
+fn a_wrong_command_line_is_told_from_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["dev", "--listen", "nowhere"][..], &["frobnicate"], &[], &["key", "create"]] {
+        let output = run(&data(&folder), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    let output = millrace(folder.path()).env("MILLRACE_PARTITIONS", "none").arg("dev").output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    let help = run(&data(&folder), &["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(text(&help.stdout).contains("Exit codes"));
+}

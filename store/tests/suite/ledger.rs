@@ -1,0 +1,147 @@
+//! The ledger: epochs, fencing, resume points.
+
+use std::collections::BTreeSet;
+
+use millrace_schema::{Counts, Topic};
+use millrace_store::{Commit, LedgerRow, Store, StoreError};
+
+use super::{Worker, put_event, read_events, stored, user};
+
+pub(crate) async fn a_stale_writer_changes_nothing<S: Store>(store: &S) {
+    let u = user("u");
+    let mut old = Worker::claim(store, Topic::Events, 0).await;
+    let mut new = Worker::claim(store, Topic::Events, 0).await;
+    let refused = old.try_commit([(0, put_event(&u, 1, "old", ""))]).await;
+    assert!(
+        matches!(refused, Err(StoreError::Fenced { ours, newest })
+            if ours == old.ledger.epoch && newest == new.ledger.epoch),
+        "{refused:?}"
+    );
+    assert!(read_events(store, &u).await.is_empty());
+    assert_eq!(store.ledger().await.unwrap(), std::slice::from_ref(&new.ledger));
+    new.commit([(0, put_event(&u, 1, "new", ""))]).await;
+    assert!(old.try_commit([]).await.is_err());
+    assert_eq!(read_events(store, &u).await, [(1, "new".into(), String::new())]);
+    assert_eq!(store.ledger().await.unwrap(), [new.ledger]);
+}
+
+pub(crate) async fn another_partition_is_not_fenced<S: Store>(store: &S) {
+    let mut zero = Worker::claim(store, Topic::Events, 0).await;
+    Worker::claim(store, Topic::Events, 1).await;
+    Worker::claim(store, Topic::Profiles, 0).await;
+    zero.commit([(0, put_event(&user("u"), 1, "a", ""))]).await;
+    assert_eq!(store.ledger().await.unwrap().len(), 3);
+}
+
+pub(crate) async fn an_epoch_begins_at_the_resume_point<S: Store>(store: &S) {
+    let first = store.claim(Topic::Events, 3).await.unwrap();
+    assert_eq!(first.epoch, 1);
+    assert_eq!((first.frontier, first.settled, first.resume), (0, 0, 0));
+    let row = LedgerRow {
+        sequence: 1,
+        frontier: 9,
+        settled: 7,
+        resume: 4,
+        time_us: 90,
+        resume_time_us: 40,
+        counts: stored(9),
+        resume_counts: stored(4),
+        ..first
+    };
+    let generation = store.generation().await.unwrap();
+    let commit = Commit { writes: Vec::new(), ledger: row.clone(), generation };
+    store.commit(commit).await.unwrap();
+    assert_eq!(store.ledger().await.unwrap(), std::slice::from_ref(&row));
+    let next = store.claim(Topic::Events, 3).await.unwrap();
+    assert!(next.epoch > row.epoch);
+    let at_resume = LedgerRow {
+        epoch: next.epoch,
+        sequence: 0,
+        frontier: 4,
+        settled: 4,
+        time_us: 40,
+        counts: stored(4),
+        ..row
+    };
+    assert_eq!(next, at_resume);
+    assert_eq!(store.ledger().await.unwrap(), [at_resume]);
+}
+
+pub(crate) async fn epochs_are_shared_with_nobody<S: Store>(store: &S) {
+    let claims = (0..16).map(|_| store.claim(Topic::Devices, 2));
+    let rows = futures_join(claims.collect()).await;
+    let epochs: BTreeSet<u64> = rows.iter().map(|row| row.as_ref().unwrap().epoch).collect();
+    assert_eq!(epochs.len(), 16);
+    let newest = store.ledger().await.unwrap().remove(0);
+    assert_eq!(Some(&newest.epoch), epochs.last());
+}
+
+/// Drives all futures at once and waits for all.
+async fn futures_join<T>(
+    futures: Vec<millrace_store::Answer<'_, T>>,
+) -> Vec<Result<T, StoreError>> {
+    use std::future::poll_fn;
+    use std::task::Poll;
+    let mut pending: Vec<_> = futures.into_iter().map(|f| (f, None)).collect();
+    poll_fn(move |cx| {
+        for (future, done) in &mut pending {
+            if done.is_none()
+                && let Poll::Ready(answer) = future.as_mut().poll(cx)
+            {
+                *done = Some(answer);
+            }
+        }
+        if pending.iter().any(|(_, done)| done.is_none()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(pending.drain(..).filter_map(|(_, done)| done).collect())
+    })
+    .await
+}
+
+pub(crate) async fn counts_survive<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Events, 0).await;
+    for offset in 0..5 {
+        worker.commit([(offset, put_event(&user("u"), 1, &offset.to_string(), ""))]).await;
+    }
+    let row = store.ledger().await.unwrap().remove(0);
+    assert_eq!((row.counts.total(), row.frontier), (5, 5));
+    assert_eq!(row.counts, stored(5));
+    assert_eq!(row.resume_counts, Counts::default());
+}
+
+pub(crate) async fn a_repeated_commit_changes_nothing<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Events, 0).await;
+    let u = user("u");
+    worker.commit([(0, put_event(&u, 1, "a", "first")), (1, put_event(&u, 2, "b", ""))]).await;
+    let first = worker.ledger.clone();
+    worker.commit([(2, put_event(&u, 1, "a", "second"))]).await;
+    let (ledger, events) = (store.ledger().await.unwrap(), read_events(store, &u).await);
+    let second = std::mem::replace(&mut worker.ledger, first);
+    worker.ledger.sequence -= 1;
+    worker.ledger.frontier -= 1;
+    worker.commit([(0, put_event(&u, 1, "a", "first")), (1, put_event(&u, 2, "b", ""))]).await;
+    assert_eq!(store.ledger().await.unwrap(), ledger);
+    assert_eq!(ledger, [second]);
+    assert_eq!(read_events(store, &u).await, events);
+}
+
+pub(crate) async fn a_commit_of_another_generation_is_refused<S: Store>(store: &S) {
+    let ledger = store.claim(Topic::Events, 0).await.unwrap();
+    let generation = store.generation().await.unwrap().wrapping_add(1);
+    let moved = LedgerRow { sequence: 1, frontier: 1, ..ledger.clone() };
+    let refused = store.commit(Commit { writes: Vec::new(), ledger: moved, generation }).await;
+    assert!(matches!(refused, Err(StoreError::Restarted)), "{refused:?}");
+    assert_eq!(store.ledger().await.unwrap(), [ledger]);
+}
+
+pub(crate) async fn a_topic_keeps_its_base_and_its_partitions<S: Store>(store: &S) {
+    let base = store.topic_base(Topic::Events, 4).await.unwrap();
+    assert_eq!(store.topic_base(Topic::Events, 4).await.unwrap(), base);
+    store.topic_base(Topic::Profiles, 8).await.unwrap();
+    let refused = store.topic_base(Topic::Events, 8).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Invalid(_)));
+    let text = refused.to_string();
+    assert!(text.contains("millrace.events") && text.contains('4') && text.contains('8'), "{text}");
+    assert_eq!(store.topic_base(Topic::Events, 4).await.unwrap(), base);
+}

@@ -1,0 +1,163 @@
+//! One data folder through any number of starts, with the history of all that was sent to it.
+//!
+//! Owns the course of an oracle test: traffic, a fault, a restart, the judgement.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::generator::{Cast, Generator, Mix};
+use crate::model::{History, Op};
+use crate::observe;
+use crate::oracle::{self, Circumstances, Violation};
+use crate::process::Server;
+use crate::sender::Sender;
+
+/// How many violations a report shows.
+const SHOWN: usize = 10;
+
+/// A data folder and its history.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    /// Of everything that happens in it.
+    pub seed: u64,
+    /// Random numbers of the test itself.
+    pub rng: fastrand::Rng,
+    /// All that was sent.
+    pub history: Arc<History>,
+    /// Everybody who was ever spoken of.
+    pub users: BTreeSet<String>,
+    /// What the run was like.
+    pub circumstances: Circumstances,
+    senders: u64,
+}
+
+/// Traffic that goes on in the background.
+#[derive(Debug)]
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<Sender>>,
+}
+
+impl Traffic {
+    /// Waits until the senders are done.
+    ///
+    /// # Errors
+    /// An answer came that the specification does not allow.
+    pub fn join(self) -> Result<()> {
+        let mut surprises = Vec::new();
+        for thread in self.threads {
+            let Ok(sender) = thread.join() else { anyhow::bail!("a sender panicked") };
+            surprises.extend(sender.surprises);
+        }
+        let shown = surprises.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        ensure!(surprises.is_empty(), "{} unexpected answers:\n{shown}", surprises.len());
+        Ok(())
+    }
+
+    /// Asks the senders to stop, and waits.
+    ///
+    /// # Errors
+    /// As [`Traffic::join`].
+    pub fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.join()
+    }
+}
+
+impl World {
+    /// An empty folder. The seed is `MILLRACE_ORACLE_SEED`, or of the clock; it is printed.
+    ///
+    /// # Errors
+    /// There is no room for a folder.
+    pub fn new(name: &str) -> Result<Self> {
+        let given = std::env::var("MILLRACE_ORACLE_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(|| fastrand::u64(..));
+        println!("{name}: MILLRACE_ORACLE_SEED={seed}");
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            seed,
+            rng: fastrand::Rng::with_seed(seed),
+            history: Arc::new(History::default()),
+            users: BTreeSet::new(),
+            circumstances: Circumstances { whole_history: true, ..Circumstances::default() },
+            senders: 0,
+        })
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder that holds the data folder, for copies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// New users and devices.
+    pub fn cast(&mut self, scene: &str, users: usize) -> Cast {
+        let cast = Cast::new(scene, users);
+        self.users.extend(cast.users.iter().cloned());
+        cast
+    }
+
+    /// Starts senders, each of which makes `requests` requests.
+    pub fn traffic(
+        &mut self,
+        server: &Server,
+        cast: &Cast,
+        mix: Mix,
+        senders: usize,
+        requests: usize,
+    ) -> Traffic {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for _ in 0..senders {
+            self.senders += 1;
+            let name = format!("s{}", self.senders);
+            let generator = Generator::new(self.rng.u64(..), &name, cast.clone(), mix);
+            let (client, history) = (server.client(), Arc::clone(&self.history));
+            let mut sender = Sender::new(client, generator, history, self.rng.u64(..));
+            let stop = Arc::clone(&stop);
+            threads.push(std::thread::spawn(move || {
+                sender.run(requests, || stop.load(Ordering::SeqCst));
+                sender
+            }));
+        }
+        Traffic { stop, threads }
+    }
+
+    /// Waits until the server is idle and compares what it shows of `users` with the history.
+    ///
+    /// # Errors
+    /// It never becomes idle, or cannot be read.
+    pub fn judge(&self, server: &Server, users: &BTreeSet<String>) -> Result<Vec<Violation>> {
+        observe::wait_idle(server, &self.history.jobs())?;
+        let seen = observe::read_back(server, users)?;
+        Ok(oracle::check(&self.history.snapshot(), &seen, self.circumstances))
+    }
+
+    /// As [`World::judge`]; any violation is an error that shows the first of them.
+    ///
+    /// # Errors
+    /// A promise is broken.
+    pub fn expect_clean(&self, server: &Server, users: &BTreeSet<String>) -> Result<()> {
+        let found = self.judge(server, users)?;
+        let shown: String = found.iter().take(SHOWN).map(|v| format!("\n{v}")).collect();
+        let (seed, n) = (self.seed, found.len());
+        ensure!(n == 0, "seed {seed}: {n} broken promises:{shown}\n{}", server.stderr());
+        ensure!(!server.panicked()?, "seed {seed}: a panic:\n{}", server.stderr());
+        Ok(())
+    }
+
+    /// How many operations were accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.history.snapshot().iter().filter(|op: &&Op| op.accepted()).count()
+    }
+}
