@@ -20,14 +20,12 @@ use millrace_schema::id::new_id;
 use millrace_schema::limits::Limits;
 use millrace_schema::parse::{Format, Parser};
 use millrace_schema::record::Body;
-use millrace_schema::time::ReceiptClock;
+use millrace_schema::time::wall_clock_us;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 /// The front door's own default.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-
-static CLOCK: ReceiptClock = ReceiptClock::new();
 
 thread_local! {
     static TOOLS: RefCell<(Parser, Vec<u8>)> = RefCell::default();
@@ -103,7 +101,7 @@ async fn read(mut body: Incoming) -> hyper::Result<Bytes> {
 fn parse(body: &[u8]) -> StatusCode {
     TOOLS.with_borrow_mut(|(parser, encoded)| {
         encoded.clear();
-        let received_us = CLOCK.now_us();
+        let received_us = wall_clock_us();
         let parsed = parser.events(body, Format::Json, &Limits::default(), received_us);
         let Ok(parsed) = parsed else { return StatusCode::BAD_REQUEST };
         if parsed.errors.total > 0 {

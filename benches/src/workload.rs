@@ -134,8 +134,7 @@ mod tests {
                     body.renew(&mut sequence);
                     let limits = Limits::default();
                     let now = wall_clock_us();
-                    let parsed =
-                        parser.events(&body.bytes, Format::Json, &limits, now).unwrap();
+                    let parsed = parser.events(&body.bytes, Format::Json, &limits, now).unwrap();
                     assert_eq!((parsed.total, parsed.items.len()), (items, items));
                     for item in parsed.items {
                         assert!(ids.insert(item.id.unwrap().to_owned()), "{:?}", item.id);

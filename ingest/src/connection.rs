@@ -36,7 +36,7 @@ pub(crate) struct Listener<S> {
 
 impl<S, F> Listener<S>
 where
-    S: Fn(Arc<Context>, Request<Incoming>) -> F + Copy + Send + 'static,
+    S: Fn(Arc<Context>, Request<Incoming>) -> F + Copy + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     /// Serves until `stop` turns true, then lets requests finish. Returns the number of
@@ -54,7 +54,7 @@ where
             };
             let (turn, stream) = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stop| *stop) => break,
+                () = turned_true(&mut stopped) => break,
                 next = next => next,
             };
             let (ctx, stop) = (Arc::clone(&ctx), stop.clone());
@@ -69,6 +69,11 @@ where
         drop(tcp);
         finish(open, deadline).await
     }
+}
+
+/// Waits until the server is told to stop, or is gone.
+async fn turned_true(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Waits for connections to end, and cuts off those that have not by the deadline.
@@ -137,7 +142,7 @@ async fn connection<S, F>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = turned_true(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

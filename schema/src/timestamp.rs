@@ -5,7 +5,9 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use crate::limits;
-use crate::time::Micros;
+use crate::time::{Micros, format_us};
+
+const FUTURE_HOURS: i64 = limits::FUTURE_US / 3_600_000_000;
 
 /// Why a text is not a timestamp of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +22,10 @@ pub enum TimestampError {
     #[error("names a day, a time or an offset that does not exist")]
     NoSuchTime,
     /// Before [`limits::EARLIEST_US`].
-    #[error("lies before 1971-01-01T00:00:00Z, the earliest that is accepted")]
+    #[error("lies before {}, the earliest that is accepted", format_us(limits::EARLIEST_US))]
     TooEarly,
     /// Beyond [`limits::FUTURE_US`].
-    #[error("lies more than 24 hours in the future; check the clock and the zone")]
+    #[error("lies more than {FUTURE_HOURS} hours in the future; check the clock and the zone")]
     TooLate,
 }
 

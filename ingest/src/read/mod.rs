@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use hyper::StatusCode;
 use millrace_schema::UserKey;
 use millrace_schema::error::ErrorCode;
 use millrace_schema::limits::USER_ID_BYTES;
@@ -12,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::error::ApiError;
 use crate::query::decode_segment;
+use crate::response::{JSON, Response, with_type};
 
 mod accounting;
 mod cursor;
@@ -25,6 +27,11 @@ pub(crate) use devices::devices;
 pub(crate) use events::events;
 pub(crate) use jobs::{job, jobs};
 pub(crate) use profile::profile;
+
+/// The description of the API.
+pub(crate) fn openapi() -> Response {
+    with_type(StatusCode::OK, JSON, millrace_schema::openapi::JSON)
+}
 
 /// The user that a path names.
 fn user_of(project: &str, segment: &str) -> Result<UserKey, ApiError> {

@@ -287,9 +287,18 @@ impl BatchHeader {
         Ok(header)
     }
 
-    /// Checks the payload.
+    /// Checks the payload's checksum.
     pub(super) fn check(&self, payload: &[u8]) -> Result<(), Fault> {
         if crc32c(payload) == self.payload_crc { Ok(()) } else { Err(Fault::PayloadChecksum) }
+    }
+
+    /// Checks that the payload is the records that the header says.
+    pub(super) fn check_records(&self, payload: &[u8]) -> Result<(), Fault> {
+        let mut at = 0;
+        for _ in 0..self.count {
+            at = RecordParts::at(payload, at)?.end;
+        }
+        if at == payload.len() { Ok(()) } else { Err(Fault::Senseless("more than its records")) }
     }
 }
 
@@ -339,56 +348,29 @@ impl Records {
     /// Passes over the records below `offset`.
     pub(super) fn skip_to(&mut self, offset: u64) -> Result<(), Fault> {
         while self.left > 0 && self.offset < offset {
-            self.lengths()?;
+            let parts = RecordParts::at(&self.payload, self.at)?;
+            self.pass(&parts);
         }
         Ok(())
     }
 
-    /// Moves past the next record: where its headers begin, how many there are, where its key
-    /// and its value begin and where it ends.
-    fn lengths(&mut self) -> Result<Lengths, Fault> {
-        let bytes = &self.payload[..];
-        let key_len = u32_at(bytes, self.at)? as usize;
-        let value_len = u32_at(bytes, self.at + 4)? as usize;
-        let count = u32_at(bytes, self.at + 8)?;
-        let headers = self.at + RECORD_FIXED;
-        let mut key = headers;
-        for _ in 0..count {
-            let (name, text) = (u32_at(bytes, key)? as usize, u32_at(bytes, key + 4)? as usize);
-            key += 8 + name + text;
-        }
-        let value = key + key_len;
-        let end = value + value_len;
-        if end > bytes.len() {
-            return Err(Fault::Short);
-        }
-        self.at = end;
+    fn pass(&mut self, parts: &RecordParts) {
+        self.at = parts.end;
         self.offset = self.offset.saturating_add(1);
         self.left -= 1;
-        Ok(Lengths { headers, count, key, value, end })
     }
 
-    fn headers(&self, lengths: &Lengths) -> Result<Vec<(String, String)>, Fault> {
-        let mut at = lengths.headers;
-        let mut headers = Vec::new();
-        for _ in 0..lengths.count {
-            let name_len = u32_at(&self.payload, at)? as usize;
-            let text_len = u32_at(&self.payload, at + 4)? as usize;
-            let name = text_of(&self.payload, at + 8, name_len)?;
-            let text = text_of(&self.payload, at + 8 + name_len, text_len)?;
-            headers.push((name, text));
-            at += 8 + name_len + text_len;
-        }
-        Ok(headers)
+    fn take(&mut self) -> Result<LogRecord, Fault> {
+        let parts = RecordParts::at(&self.payload, self.at)?;
+        let record = LogRecord {
+            offset: self.offset,
+            key: self.payload.slice(parts.key..parts.value),
+            headers: parts.headers(&self.payload)?,
+            value: self.payload.slice(parts.value..parts.end),
+        };
+        self.pass(&parts);
+        Ok(record)
     }
-}
-
-struct Lengths {
-    headers: usize,
-    count: u32,
-    key: usize,
-    value: usize,
-    end: usize,
 }
 
 impl Iterator for Records {
@@ -398,19 +380,54 @@ impl Iterator for Records {
         if self.left == 0 {
             return None;
         }
-        let offset = self.offset;
-        let record = self.lengths().and_then(|lengths| {
-            Ok(LogRecord {
-                offset,
-                key: self.payload.slice(lengths.key..lengths.value),
-                headers: self.headers(&lengths)?,
-                value: self.payload.slice(lengths.value..lengths.end),
-            })
-        });
+        let record = self.take();
         if record.is_err() {
             self.left = 0;
         }
         Some(record)
+    }
+}
+
+/// Where the parts of a record begin in its payload, and where it ends.
+struct RecordParts {
+    headers: usize,
+    header_count: u32,
+    key: usize,
+    value: usize,
+    end: usize,
+}
+
+impl RecordParts {
+    fn at(payload: &[u8], at: usize) -> Result<Self, Fault> {
+        let key_len = u32_at(payload, at)? as usize;
+        let value_len = u32_at(payload, at + 4)? as usize;
+        let header_count = u32_at(payload, at + 8)?;
+        let headers = at + RECORD_FIXED;
+        let mut key = headers;
+        for _ in 0..header_count {
+            let (name_len, text_len) = (u32_at(payload, key)?, u32_at(payload, key + 4)?);
+            key += 8 + name_len as usize + text_len as usize;
+        }
+        let value = key + key_len;
+        let end = value + value_len;
+        if end > payload.len() {
+            return Err(Fault::Short);
+        }
+        Ok(Self { headers, header_count, key, value, end })
+    }
+
+    fn headers(&self, payload: &[u8]) -> Result<Vec<(String, String)>, Fault> {
+        let mut at = self.headers;
+        let mut headers = Vec::new();
+        for _ in 0..self.header_count {
+            let name_len = u32_at(payload, at)? as usize;
+            let text_len = u32_at(payload, at + 4)? as usize;
+            let name = text_of(payload, at + 8, name_len)?;
+            let text = text_of(payload, at + 8 + name_len, text_len)?;
+            headers.push((name, text));
+            at += 8 + name_len + text_len;
+        }
+        Ok(headers)
     }
 }
 

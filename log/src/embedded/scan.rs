@@ -57,6 +57,7 @@ impl<'b> Pieces<'b> {
         let payload = self.bytes.get(at + BATCH_HEADER..at + header.total_len());
         let payload = payload.ok_or(Fault::Short)?;
         header.check(payload)?;
+        header.check_records(payload)?;
         Ok((header, payload))
     }
 

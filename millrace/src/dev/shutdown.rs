@@ -41,7 +41,10 @@ impl Running {
         };
         let stopped = tokio::select! {
             stopped = self.stop(&engines, deadline) => stopped,
-            name = signals.next() => Err(anyhow!("a second signal ({name}) came before the end")),
+            name = signals.next() => {
+                tracing::error!(signal = name, "a second signal: stopping at once");
+                std::process::exit(1);
+            }
         };
         match failure {
             Some(failure) => Err(failure),

@@ -88,7 +88,7 @@ pub(super) fn user_id_lines<'a>(
     let total = lines.clone().count();
     count_within(total).map_err(|fault| fault.alone(None, None))?;
     let mut ids = Ids::with_capacity(total);
-    reader.lines(lines, |index, line| match line {
+    reader.lines(lines, total, |index, line| match line {
         Ok(document) => ids.line(&mut document.cursor(), index, limits),
         Err(fault) => fault.add_to(&mut ids.errors, Some(index), None),
     });

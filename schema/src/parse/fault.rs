@@ -4,18 +4,19 @@ use crate::error::{ErrorCode, ItemError, ItemErrors};
 use crate::limits::{ERRORS_LISTED, JSON_DEPTH};
 use crate::timestamp::TimestampError;
 
-/// One thing that is wrong. Becomes text only if it is listed.
+/// One thing that is wrong. Becomes text only if it is listed; what it is about is put in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     #[error("the {what} is not valid JSON at byte {byte}{}: {reason}", InItem(*.item))]
     Syntax { what: &'static str, byte: usize, item: Option<usize>, reason: String },
-    #[error("the {what} holds a number beyond the range of a double at byte {byte}{}; send it as a string", InItem(*.item))]
+    #[error(
+        "the {what} holds a number beyond the range of a double at byte {byte}{}; send a string",
+        InItem(*.item)
+    )]
     NumberOutOfRange { what: &'static str, byte: usize, item: Option<usize> },
-    #[error("the body must be a JSON object")]
-    Body,
-    #[error("arrays and objects are nested deeper than {JSON_DEPTH} levels; flatten them")]
+    #[error("nests arrays and objects deeper than {JSON_DEPTH} levels; flatten it")]
     TooDeep,
-    #[error("the item is {bytes} bytes; at most {limit} are accepted")]
+    #[error("is {bytes} bytes long; at most {limit} are accepted, so make it smaller")]
     ItemTooLarge { bytes: usize, limit: usize },
     #[error("is required")]
     Missing,
@@ -29,9 +30,9 @@ pub(super) enum Fault {
     Value(&'static str),
     #[error("{0}")]
     Timestamp(TimestampError),
-    #[error("{count} items were sent; at most {limit} are accepted in one call, so split it")]
+    #[error("holds {count} items; at most {limit} are accepted in one call, so split it")]
     TooMany { count: usize, limit: usize },
-    #[error("at least one is required")]
+    #[error("must hold at least one item")]
     Empty,
 }
 
@@ -52,7 +53,7 @@ impl Fault {
             Self::TooDeep => ErrorCode::TooDeep,
             Self::ItemTooLarge { .. } => ErrorCode::ItemTooLarge,
             Self::Missing => ErrorCode::MissingField,
-            Self::Body | Self::Type(_) => ErrorCode::InvalidType,
+            Self::Type(_) => ErrorCode::InvalidType,
             Self::Bytes { .. } | Self::Chars { .. } => ErrorCode::InvalidLength,
             Self::Value(_) => ErrorCode::InvalidValue,
             Self::Timestamp(_) => ErrorCode::InvalidTimestamp,
@@ -71,9 +72,11 @@ impl Fault {
             errors.total += 1;
             return;
         }
-        let message = match field {
-            Some(field) => format!("`{field}` {self}"),
-            None => self.to_string(),
+        let message = match (field, index, &self) {
+            (None, _, Self::Syntax { .. } | Self::NumberOutOfRange { .. }) => self.to_string(),
+            (Some(field), ..) => format!("`{field}` {self}"),
+            (None, Some(_), _) => format!("the item {self}"),
+            (None, None, _) => format!("the body {self}"),
         };
         errors.push(ItemError {
             index,

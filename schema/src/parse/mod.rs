@@ -275,7 +275,7 @@ impl<'a, T> Call<'_, 'a, T> {
             return Err(Fault::TooMany { count: total, limit: ITEMS_PER_CALL }.alone(None, None));
         }
         let mut parsed = Parsed::with_capacity(total);
-        reader.lines(lines, |index, line| match line {
+        reader.lines(lines, total, |index, line| match line {
             Ok(document) => self.item(&mut document.cursor(), index, &mut parsed),
             Err(fault) => fault.add_to(&mut parsed.errors, Some(index), None),
         });
@@ -316,7 +316,7 @@ fn root_members<'a>(
         }
     });
     match (is_object, too_deep) {
-        (false, _) => Err(Fault::Body.alone(None, None)),
+        (false, _) => Err(Fault::Type("a JSON object").alone(None, None)),
         (true, true) => Err(Fault::TooDeep.alone(None, None)),
         (true, false) => Ok(()),
     }

@@ -14,6 +14,7 @@ use crate::error::ItemErrors;
 const KEPT_BYTES: usize = 1024 * 1024;
 
 /// What is kept from one body to the next.
+#[derive(Default)]
 pub(super) struct Reader {
     /// A copy of the body: simd-json unescapes strings in place.
     scratch: Vec<u8>,
@@ -29,12 +30,6 @@ struct Work {
 impl Default for Work {
     fn default() -> Self {
         Self { buffers: Buffers::new(0), tape: Tape(Vec::new()) }
-    }
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { scratch: Vec::new(), work: Work::default() }
     }
 }
 
@@ -70,18 +65,19 @@ impl Reader {
         })
     }
 
-    /// Reads each line for itself; `read` takes its index with the document or what is wrong.
+    /// Reads each of `count` lines for itself; `read` takes its index with the document or what is
+    /// wrong.
     pub(super) fn lines<'a>(
         &'a mut self,
         lines: Lines<'a>,
+        count: usize,
         mut read: impl FnMut(usize, Result<Document<'_, 'a>, Fault>),
     ) {
         let Self { scratch, work } = self;
-        let bytes = lines.clone().map(|line| line.len() + INPUT_PADDING).sum();
-        let longest = lines.clone().map(<[u8]>::len).max().unwrap_or_default();
-        let mut scratch = grow(scratch, bytes);
-        work.with_tape(longest, |buffers, tape| {
-            for (index, line) in lines.enumerate() {
+        let bytes = lines.rest.len();
+        let mut scratch = grow(scratch, bytes + count * INPUT_PADDING);
+        work.with_tape(bytes, |buffers, tape| {
+            for (index, line) in lines.take(count).enumerate() {
                 let Some((chunk, rest)) =
                     mem::take(&mut scratch).split_at_mut_checked(line.len() + INPUT_PADDING)
                 else {

@@ -100,7 +100,8 @@ pub(crate) fn cells<const N: usize>(cells: [(&str, Cell); N]) -> Cells {
     BTreeMap::from(cells.map(|(name, cell)| (name.to_owned(), cell)))
 }
 
-pub(crate) const ALL: EventQuery = EventQuery { from_us: None, to_us: None, before: None, limit: 100 };
+pub(crate) const ALL: EventQuery =
+    EventQuery { from_us: None, to_us: None, before: None, limit: 100 };
 
 /// The (time, id, payload) of a user's events, newest first.
 pub(crate) async fn read_events<S: Store>(store: &S, user: &UserKey) -> Vec<(i64, String, String)> {

@@ -1,0 +1,103 @@
+//! Looks at a log without changing it, also while a process uses it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use millrace_schema::Topic;
+
+use super::disk;
+use super::format::SegmentHeader;
+use super::report::{DamageReport, PartitionReport, Report, SegmentReport};
+use super::scan::{Damage, Piece, Pieces};
+use crate::LogError;
+
+/// What lies in the log in `dir`. Needs no lock; the end of the newest segment may show as
+/// unfinished while a process writes it.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub fn inspect(dir: &Path) -> Result<Report, LogError> {
+    let mut report = Report::default();
+    let numbers = disk::segments(dir)?;
+    let mut bytes = Vec::new();
+    for number in &numbers {
+        match disk::read_segment(dir, *number, &mut bytes) {
+            Ok(()) => {}
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                // Removed by retention since the folder was listed.
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        let mut segment = inspect_segment(&bytes);
+        segment.number = *number;
+        if Some(number) != numbers.last() {
+            // What is followed by another segment was synced as a whole.
+            segment.damage.iter_mut().for_each(|damage| damage.torn = false);
+        }
+        report.segments.push(segment);
+    }
+    Ok(report)
+}
+
+/// What lies in the bytes of a newest segment, whatever they are.
+pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
+    let mut report = SegmentReport { bytes: bytes.len() as u64, ..SegmentReport::default() };
+    let header = match SegmentHeader::decode(bytes) {
+        Ok((header, fault)) => {
+            report.damage.extend(fault.map(|fault| DamageReport {
+                from: 0,
+                to: header.data_start() as u64,
+                reason: fault.to_string(),
+                torn: false,
+            }));
+            header
+        }
+        Err(fault) => {
+            let (to, reason) = (report.bytes, fault.to_string());
+            report.damage.push(DamageReport { from: 0, to, reason, torn: false });
+            return report;
+        }
+    };
+    report.number = header.number;
+    let mut offsets: BTreeMap<(Topic, u32), (u64, u64)> = BTreeMap::new();
+    let pieces: Vec<Piece<'_>> = Pieces::new(bytes, &header).collect();
+    for piece in &pieces {
+        match piece {
+            Piece::Batch { header, .. } => {
+                report.batches += 1;
+                report.records += u64::from(header.count);
+                let Some(topic) = Topic::from_number(header.topic) else { continue };
+                let Some(last) = header.end().checked_sub(1) else { continue };
+                let place = (topic, u32::from(header.partition));
+                offsets.entry(place).or_insert((header.base, last)).1 = last;
+            }
+            Piece::Damage(damage) => {
+                let torn = is_torn(&pieces, damage);
+                report.damage.push(damage_report(damage, torn));
+            }
+        }
+    }
+    let parts = offsets.into_iter().map(|((topic, partition), (first, last))| PartitionReport {
+        topic,
+        partition,
+        first,
+        last,
+    });
+    report.partitions = parts.collect();
+    report
+}
+
+/// Whether no sync group was begun behind the damage.
+pub(super) fn is_torn(pieces: &[Piece<'_>], damage: &Damage) -> bool {
+    !pieces.iter().any(|piece| match piece {
+        Piece::Batch { header, .. } => header.group_start > damage.from,
+        Piece::Damage(_) => false,
+    })
+}
+
+pub(super) fn damage_report(damage: &Damage, torn: bool) -> DamageReport {
+    let Damage { from, to, fault, .. } = damage;
+    DamageReport { from: *from, to: *to, reason: fault.to_string(), torn }
+}
