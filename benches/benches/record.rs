@@ -1,5 +1,4 @@
 //! The log record: what it costs to write and to read one.
-#![expect(missing_docs, reason = "criterion's macros make public items without any")]
 
 use std::borrow::Cow;
 use std::hint::black_box;

@@ -4,8 +4,8 @@
 //! the machine with the server, so what a client library costs would be missing there.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -105,21 +105,30 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Loads a server; what was measured, and over what time.
 pub(crate) fn load(target: &Target, plan: &Plan) -> Result<(Stats, Duration)> {
-    let window = Arc::new(Window::new(plan));
     // Connections are dealt out to single-threaded runtimes: nothing is handed between threads.
     let threads = plan.threads.clamp(1, usize::from(plan.connections.max(1)));
-    let workers: Vec<_> = (0..threads)
-        .map(|thread| {
-            let (target, plan, window) = (target.clone(), plan.clone(), Arc::clone(&window));
-            std::thread::spawn(move || work(&target, &plan, &window, thread, threads))
-        })
-        .collect();
+    let start = Start { connected: Barrier::new(threads), window: OnceLock::new() };
     let mut all = Stats::new()?;
-    for worker in workers {
-        let stats = worker.join().map_err(|_| anyhow!("a thread of the generator panicked"))??;
-        all.merge(&stats)?;
-    }
+    std::thread::scope(|scope| {
+        let start = &start;
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(target, plan, start, thread, threads)))
+            .collect();
+        for worker in workers {
+            let stats = worker.join().map_err(|_| anyhow!("a thread of the generator panicked"))?;
+            all.merge(&stats?)?;
+        }
+        anyhow::Ok(())
+    })?;
+    let window = start.window.get().context("the load never began")?;
     Ok((all, window.elapsed()))
+}
+
+/// Lets all threads begin together, once every connection stands.
+#[derive(Debug)]
+struct Start {
+    connected: Barrier,
+    window: OnceLock<Arc<Window>>,
 }
 
 /// When answers count, and when to stop.
@@ -160,18 +169,22 @@ impl Window {
 fn work(
     target: &Target,
     plan: &Plan,
-    window: &Arc<Window>,
+    start: &Start,
     thread: usize,
     threads: usize,
 ) -> Result<Stats> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let numbers = (0..plan.connections).skip(thread).step_by(threads);
+    let streams = runtime.block_on(connect(target.address, numbers.len()));
+    start.connected.wait();
+    let window = start.window.get_or_init(|| Arc::new(Window::new(plan)));
+    // Milliseconds, 32 bits of them, tell one run from the next.
+    let run = (wall_clock_us() / 1_000).cast_unsigned();
     runtime.block_on(async {
-        // Milliseconds, 32 bits of them, tell one run from the next.
-        let run = (wall_clock_us() / 1_000).cast_unsigned();
         let mut connections = JoinSet::new();
-        for number in (0..plan.connections).skip(thread).step_by(threads) {
+        for (stream, number) in streams?.into_iter().zip(numbers) {
             let requests = target.requests(plan.items, run << 16 | u64::from(number));
-            connections.spawn(connection(target.address, requests, Arc::clone(window)));
+            connections.spawn(connection(stream, target.address, requests, Arc::clone(window)));
         }
         let mut all = Stats::new()?;
         while let Some(stats) = connections.join_next().await {
@@ -181,8 +194,19 @@ fn work(
     })
 }
 
+/// Connects one after another, so that no server's queue of new connections overflows.
+async fn connect(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+    let mut streams = Vec::with_capacity(count);
+    for _ in 0..count {
+        let stream = TcpStream::connect(address).await;
+        streams.push(stream.with_context(|| format!("no connection to {address}"))?);
+    }
+    Ok(streams)
+}
+
 /// One connection, made anew if it breaks.
 async fn connection(
+    mut stream: TcpStream,
     address: SocketAddr,
     mut requests: Vec<Body>,
     window: Arc<Window>,
@@ -190,19 +214,18 @@ async fn connection(
     let mut stats = Stats::new()?;
     let mut sequence = 0;
     for _ in 0..BREAKS_MAX {
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.with_context(|| format!("no connection to {address}"))?;
-        if drive(stream, &mut requests, &mut sequence, &window, &mut stats).await.is_ok() {
+        if drive(&mut stream, &mut requests, &mut sequence, &window, &mut stats).await.is_ok() {
             break;
         }
         stats.broke();
+        stream = TcpStream::connect(address).await?;
     }
     Ok(stats)
 }
 
 /// Sends request after request, each when the last is answered, until the window closes.
 async fn drive(
-    mut stream: TcpStream,
+    stream: &mut TcpStream,
     requests: &mut [Body],
     sequence: &mut u64,
     window: &Window,
@@ -218,7 +241,7 @@ async fn drive(
                 return Ok(());
             }
             stream.write_all(&request.bytes).await?;
-            let reply = reply::read(&mut stream, &mut buffer).await?;
+            let reply = reply::read(stream, &mut buffer).await?;
             let now = Instant::now();
             if window.counts(now) {
                 stats.answered(reply.status, request.items(), now - sent);

@@ -24,8 +24,10 @@ use millrace_schema::time::wall_clock_us;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The front door's own default.
+/// As the front door's.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// As the front door's; it also bounds what is read of a body at a time.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
     static TOOLS: RefCell<(Parser, Vec<u8>)> = RefCell::default();
@@ -65,6 +67,7 @@ async fn connection(stream: TcpStream, work: Work) {
     let service = service_fn(move |request| answer(request, work));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.max_buf_size(HEAD_BYTES_MAX);
     // A generator that has gone is no error.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }

@@ -93,7 +93,7 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) rates: Option<Rates>,
     /// Turns for large and encoded bodies: no more at once than there are processors.
-    pub(crate) heavy_work: Semaphore,
+    pub(crate) heavy_work: Arc<Semaphore>,
     /// Turns for deletions, which run on when their client hangs up.
     pub(crate) deletions: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
@@ -111,7 +111,7 @@ impl Context {
             request_ids: RequestIds::new(),
             admission: Admission::new(config.admission_bytes),
             rates: config.rate_items_per_s.map(Rates::new),
-            heavy_work: Semaphore::new(processors),
+            heavy_work: Arc::new(Semaphore::new(processors)),
             deletions: Arc::new(Semaphore::new(DELETIONS_MAX as usize)),
             metrics: Metrics::new(),
             in_flight: AtomicUsize::new(0),

@@ -233,7 +233,8 @@ mod tests {
             Encoding::Zstd => zstd::bulk::compress(text, 3).unwrap(),
             Encoding::Brotli => {
                 let mut out = Vec::new();
-                let params = ::brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
+                let params =
+                    ::brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
                 ::brotli::BrotliCompress(&mut &*text, &mut out, &params).unwrap();
                 out
             }

@@ -38,9 +38,6 @@ pub(crate) enum ApiError {
     /// 408: the body did not come in time.
     #[error("the body did not arrive within {} ms", .0.as_millis())]
     RequestTimeout(Duration),
-    /// 409: not yet.
-    #[error("{0}")]
-    Conflict(&'static str),
     /// 413: more bytes than allowed, on the wire or after decompression.
     #[error("the body is over {limit_bytes} bytes {place}; send it in smaller parts")]
     BodyTooLarge {
@@ -84,7 +81,11 @@ pub(crate) enum Refused {
 
 impl ApiError {
     /// A 400 about one thing that is no item's.
-    pub(crate) fn request(code: ErrorCode, field: Option<&str>, message: impl Into<String>) -> Self {
+    pub(crate) fn request(
+        code: ErrorCode,
+        field: Option<&str>,
+        message: impl Into<String>,
+    ) -> Self {
         let mut errors = ItemErrors::default();
         errors.push(one(code, field, message.into()));
         Self::Invalid(errors)
@@ -99,7 +100,6 @@ impl ApiError {
             Self::NotFound(_) | Self::NotYetKnown(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -117,7 +117,6 @@ impl ApiError {
             Self::NotFound(_) | Self::NotYetKnown(_) => ErrorCode::NotFound,
             Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout(_) => ErrorCode::RequestTimeout,
-            Self::Conflict(_) => ErrorCode::Conflict,
             Self::BodyTooLarge { .. } => ErrorCode::BodyTooLarge,
             Self::UnsupportedEncoding => ErrorCode::UnsupportedEncoding,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
@@ -217,7 +216,6 @@ mod tests {
             (ApiError::NotYetKnown(""), 404, "NOT_FOUND", Some(1)),
             (ApiError::MethodNotAllowed("GET"), 405, "METHOD_NOT_ALLOWED", None),
             (ApiError::RequestTimeout(second), 408, "REQUEST_TIMEOUT", None),
-            (ApiError::Conflict(""), 409, "CONFLICT", None),
             (large, 413, "BODY_TOO_LARGE", None),
             (ApiError::UnsupportedEncoding, 415, "UNSUPPORTED_ENCODING", None),
             (rate, 429, "RATE_LIMITED", Some(2)),

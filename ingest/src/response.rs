@@ -74,8 +74,7 @@ struct ErrorBody {
 
 /// A refusal.
 pub(crate) fn refusal(error: &ApiError) -> Response {
-    let body =
-        ErrorBody { code: error.code(), message: error.message(), details: error.details() };
+    let body = ErrorBody { code: error.code(), message: error.message(), details: error.details() };
     let mut response = json(error.status(), &body);
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after_s() {
@@ -116,11 +115,8 @@ mod tests {
     #[test]
     fn an_error_body_has_all_four_members() {
         let error = ApiError::request(ErrorCode::MissingField, Some("project_id"), "missing");
-        let body = ErrorBody {
-            code: error.code(),
-            message: error.message(),
-            details: error.details(),
-        };
+        let body =
+            ErrorBody { code: error.code(), message: error.message(), details: error.details() };
         assert_eq!(
             serde_json::to_value(body).unwrap(),
             serde_json::json!({

@@ -1,5 +1,7 @@
 //! What every engine must do, run against the embedded one.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 #[macro_use]
 mod suite;
 

@@ -1,11 +1,13 @@
 //! What can be typed: commands, flags, and the variables that stand for them.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::FalseyValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use millrace_accounts::Scope;
 use millrace_schema::limits::Limits;
 use uuid::Uuid;
@@ -41,6 +43,22 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// What is typed, if it makes sense.
+    ///
+    /// # Errors
+    /// What to print, to where, and the exit code; also for `--help`.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let cli = Self::try_parse()?;
+        if let Command::Dev(options) = &cli.command
+            && let Some(problem) = options.problem()
+        {
+            return Err(Self::command().error(ErrorKind::ValueValidation, problem));
+        }
+        Ok(cli)
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// The data folder
@@ -50,7 +68,7 @@ pub(crate) struct Common {
 
     /// Print JSON on stdout, for machines
     #[arg(long, env = "MILLRACE_JSON", action = ArgAction::SetTrue, global = true)]
-    #[arg(hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new(), hide_env_values = true)]
     pub(crate) json: bool,
 
     #[command(flatten)]
@@ -219,6 +237,27 @@ pub(crate) struct DevOptions {
     pub(crate) retention: RetentionOptions,
 }
 
+impl DevOptions {
+    /// A limit that makes another one senseless.
+    fn problem(&self) -> Option<String> {
+        let limits = &self.limits;
+        let body = limits.body_bytes_max;
+        if limits.item_bytes_max > body {
+            let item = limits.item_bytes_max;
+            return Some(format!("--item-bytes-max {item} is above --body-bytes-max {body}"));
+        }
+        if body > limits.admission_bytes {
+            let all = limits.admission_bytes;
+            return Some(format!("--body-bytes-max {body} is above --admission-bytes {all}"));
+        }
+        if body > limits.log_queue_bytes {
+            let queue = limits.log_queue_bytes;
+            return Some(format!("--body-bytes-max {body} is above --log-queue-bytes {queue}"));
+        }
+        None
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
@@ -235,7 +274,7 @@ pub(crate) struct LimitOptions {
     /// Connections open at once
     #[arg(long, env = "MILLRACE_CONNECTIONS_MAX", default_value = "10000")]
     #[arg(hide_env_values = true, value_name = "CONNECTIONS")]
-    pub(crate) connections_max: usize,
+    pub(crate) connections_max: NonZeroUsize,
 
     /// Bytes of bodies in memory at once; beyond them requests are refused with 503
     #[arg(long, env = "MILLRACE_ADMISSION_BYTES", default_value = "268435456")]
@@ -335,6 +374,24 @@ mod tests {
             let variable = arg.get_env().unwrap_or_else(|| panic!("--{long} has no variable"));
             let expected = format!("MILLRACE_{}", long.to_uppercase().replace('-', "_"));
             assert_eq!(variable.to_str(), Some(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_named() {
+        let problem = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["millrace", "dev"], args].concat()).unwrap();
+            let Command::Dev(options) = cli.command else { panic!("{cli:?}") };
+            options.problem()
+        };
+        assert_eq!(problem(&[]), None);
+        for (flag, value, other) in [
+            ("--item-bytes-max", "10485761", "--body-bytes-max"),
+            ("--admission-bytes", "10485759", "--body-bytes-max"),
+            ("--log-queue-bytes", "10485759", "--body-bytes-max"),
+        ] {
+            let text = problem(&[flag, value]).unwrap();
+            assert!(text.contains(flag) && text.contains(other), "{text}");
         }
     }
 

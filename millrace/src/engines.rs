@@ -4,10 +4,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use millrace_log::Log;
-use millrace_log::embedded::{self, EmbeddedLog};
+use millrace_log::embedded::{Config, EmbeddedLog};
 use millrace_store::embedded::EmbeddedStore;
 use millrace_store::{AccountStore, Store};
 
@@ -29,14 +30,27 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// The embedded engines of a data folder.
-    pub(crate) fn open(folder: &DataFolder, config: embedded::Config) -> Result<Self> {
-        let layout = folder.layout();
-        let (log_dir, store_dir) = (layout.log(), layout.store());
-        let log = EmbeddedLog::open(&log_dir, config)
-            .with_context(|| format!("cannot open the log in {}", log_dir.display()))?;
-        let store = EmbeddedStore::open(&store_dir, millrace_store::embedded::Config::default())
-            .with_context(|| format!("cannot open the store in {}", store_dir.display()))?;
+    /// The embedded engines of a data folder, made if they are not there.
+    pub(crate) fn open(folder: &DataFolder, config: Config) -> Result<Self> {
+        Self::with_store(folder, config, open_store(folder)?)
+    }
+
+    /// The engines as a server left them: with as many partitions as the ledger has, and without
+    /// removing what only the server's own settings may remove.
+    pub(crate) async fn reopen(folder: &DataFolder) -> Result<Self> {
+        let store = open_store(folder)?;
+        let mut config =
+            Config { retention: Duration::MAX, retention_bytes: u64::MAX, ..Config::default() };
+        if let Some(last) = store.ledger().await?.iter().map(|row| row.partition).max() {
+            config.partitions = last.saturating_add(1);
+        }
+        Self::with_store(folder, config, store)
+    }
+
+    fn with_store(folder: &DataFolder, config: Config, store: EmbeddedStore) -> Result<Self> {
+        let dir = folder.layout().log();
+        let log = EmbeddedLog::open(&dir, config)
+            .with_context(|| format!("cannot open the log in {}", dir.display()))?;
         let failed = Box::pin(log.failed());
         let accounts = Arc::new(store.clone());
         Ok(Self { log: Arc::new(log), store: Arc::new(store), accounts, failed })
@@ -48,4 +62,10 @@ impl Engines {
         let store = self.store.persist().await.context("the store is not durable");
         log.and(store)
     }
+}
+
+fn open_store(folder: &DataFolder) -> Result<EmbeddedStore> {
+    let dir = folder.layout().store();
+    EmbeddedStore::open(&dir, millrace_store::embedded::Config::default())
+        .with_context(|| format!("cannot open the store in {}", dir.display()))
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// Names of what a data folder holds.
 #[derive(Clone, Debug)]
@@ -17,6 +17,17 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// The layout of a folder that is there.
+    pub(crate) fn existing(root: &Path) -> Result<Self> {
+        let layout = Self::new(root);
+        ensure!(
+            layout.lock().is_file(),
+            "there is no data folder at {}; name it with --data, or make it with `millrace dev`",
+            root.display()
+        );
+        Ok(layout)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -49,11 +60,6 @@ impl Layout {
 
     fn lock(&self) -> PathBuf {
         self.root.join("lock")
-    }
-
-    /// Whether there is a data folder at all.
-    pub(crate) fn exists(&self) -> bool {
-        self.lock().is_file()
     }
 }
 
@@ -89,7 +95,7 @@ impl DataFolder {
     /// [`Held`] by another process; or the file system's.
     pub(crate) fn open(layout: Layout) -> Result<Self> {
         let root = layout.root();
-        for folder in [root.to_owned(), layout.keys()] {
+        for folder in [root.to_owned(), layout.log(), layout.store(), layout.keys()] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -151,14 +157,14 @@ mod tests {
     fn a_folder_is_used_once_at_a_time() {
         let temp = tempfile::tempdir().unwrap();
         let layout = Layout::new(&temp.path().join("data"));
-        assert!(!layout.exists());
+        assert!(Layout::existing(layout.root()).is_err());
         let first = DataFolder::open(layout.clone()).unwrap();
         let error = DataFolder::open(layout.clone()).unwrap_err();
         assert!(error.is::<Held>());
         let error = format!("{error:#}");
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        assert!(layout.exists());
+        assert!(Layout::existing(layout.root()).is_ok());
         DataFolder::open(layout).unwrap();
     }
 }

@@ -16,12 +16,10 @@ mod logging;
 mod metrics;
 mod print;
 mod table;
-mod stub;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 
 use crate::cli::{Cli, Command};
 pub use crate::engines::{Engines, Failed};
@@ -32,7 +30,7 @@ type Wrap = Box<dyn FnOnce(Engines) -> Engines>;
 /// Does what the command line says. `wrap` may put something before the engines of
 /// `millrace dev`, as tests do that break them on purpose.
 pub fn main(wrap: impl FnOnce(Engines) -> Engines + 'static) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with code 0, a usage error to stderr with code 2.

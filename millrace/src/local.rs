@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::admin::{Backend, Command, Reply, send};
 use crate::engines::Engines;
@@ -20,13 +20,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// It was refused, or neither the server nor the folder is to be had.
 pub(crate) async fn execute(data: &Path, command: Command) -> Result<Reply> {
-    let layout = Layout::new(data);
-    if !layout.exists() {
-        bail!(
-            "there is no data folder at {}; name it with --data, or make it with `millrace dev`",
-            data.display()
-        );
-    }
+    let layout = Layout::existing(data)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Ok(reply) = send(&layout.socket(), &command).await? {
@@ -44,7 +38,7 @@ pub(crate) async fn execute(data: &Path, command: Command) -> Result<Reply> {
 
 async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     let keys = Keys::load_or_create(folder.layout())?;
-    let engines = Engines::open(folder, millrace_log::embedded::Config::default())?;
+    let engines = Engines::reopen(folder).await?;
     let backend = Backend {
         accounts: keys.accounts(Arc::clone(&engines.accounts)),
         log: Arc::clone(&engines.log),

@@ -1,3 +1,41 @@
-//! x
+//! `millrace log inspect` and `millrace log repair`: the log's files, without opening the log.
+
+use std::fmt::Display;
 use std::path::Path;
-pub(crate) fn run(_d: &Path, _j: bool, _c: crate::cli::LogCommand) -> anyhow::Result<()> { Ok(()) }
+
+use anyhow::{Context, Result, bail};
+use millrace_log::embedded::{inspect, repair};
+use serde::Serialize;
+
+use crate::cli::LogCommand;
+use crate::folder::{DataFolder, Layout};
+use crate::print;
+
+/// Does one of them.
+///
+/// # Errors
+/// It cannot be done, or the log is damaged.
+pub(crate) fn run(data: &Path, json: bool, command: LogCommand) -> Result<()> {
+    let layout = Layout::existing(data)?;
+    let log = layout.log();
+    let what = || format!("the log in {}", log.display());
+    match command {
+        LogCommand::Inspect => {
+            let report = inspect(&log).with_context(what)?;
+            show(&report, json)?;
+            if !report.is_whole() {
+                bail!("{} is damaged; stop the server and run `millrace log repair`", what());
+            }
+        }
+        LogCommand::Repair => {
+            let _folder = DataFolder::open(layout.clone())?;
+            show(&repair(&log).with_context(what)?, json)?;
+        }
+    }
+    Ok(())
+}
+
+fn show(report: &(impl Display + Serialize), json: bool) -> Result<()> {
+    let text = if json { serde_json::to_string(report)? + "\n" } else { report.to_string() };
+    Ok(print::stdout(&text)?)
+}

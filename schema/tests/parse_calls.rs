@@ -212,6 +212,27 @@ fn messages_name_the_limit_and_what_was_sent() {
         message("{\"user_id\":\"u\",\"name\":\"n\",\"timestamp\":\"2025-01-17T05:39:22\"}"),
         "`timestamp` has no zone; append Z or an offset such as +09:00"
     );
+    assert_eq!(
+        message("{\"user_id\":\"u\",\"name\":\"n\",\"timestamp\":\"2035-01-17T05:39:22Z\"}"),
+        "`timestamp` lies more than 24 hours in the future; check the clock and the zone"
+    );
+    assert_eq!(
+        message(&format!("{{\"user_id\":\"u\",\"name\":\"n\",\"x\":\"{}\"}}", long(65_536))),
+        "the item is 65569 bytes long; at most 65536 are accepted, so make it smaller"
+    );
+    assert_eq!(
+        message(&format!("{{\"user_id\":\"u\",\"name\":\"n\",\"x\":{}}}", nested(32))),
+        "the item nests arrays and objects deeper than 32 levels; flatten it"
+    );
+    assert_eq!(message("[]"), "the item must be a JSON object");
+    assert_eq!(
+        message(&vec!["{}"; 1_001].join(",")),
+        "`events` holds 1001 items; at most 1000 are accepted in one call, so split it"
+    );
+    assert_eq!(
+        message("{}, {\"a\": 1e400}"),
+        "the body holds a number beyond the range of a double at byte 26, in item 1; send a string"
+    );
 }
 
 #[test]

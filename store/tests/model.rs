@@ -2,6 +2,8 @@
 //! step what must be seen: of each cell the write with the largest stamp, if no erasure stands
 //! at or above it.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

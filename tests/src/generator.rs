@@ -317,9 +317,9 @@ impl Generator {
     /// One of few times long before now, so that some are equal, in many notations.
     fn at(&mut self) -> At {
         const DAY_US: i64 = 24 * 3600 * 1_000_000;
-        let day = self.now_us / DAY_US - 2 - self.rng.i64(..3) * 90;
+        let day = self.now_us / DAY_US - 2 - self.rng.i64(0..3) * 90;
         let fraction = [0, 0, 500_000, 123_456][self.rng.usize(..4)];
-        let us = day * DAY_US + self.rng.i64(..4) * 1_000_000 + fraction;
+        let us = day * DAY_US + self.rng.i64(0..4) * 1_000_000 + fraction;
         let Ok(time) = Timestamp::from_microsecond(us) else { return self.at() };
         let text = match self.rng.u32(..3) {
             0 => time.to_string(),

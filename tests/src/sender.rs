@@ -20,17 +20,22 @@ pub struct Sender {
     history: Arc<History>,
     /// Answers that no rule of the specification allows for what was sent.
     pub surprises: Vec<String>,
+    /// What was sent and never answered, to be sent again.
+    pub unanswered: Vec<Prepared>,
 }
 
 impl Sender {
     /// A sender.
     pub fn new(client: Client, generator: Generator, history: Arc<History>, seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { client, generator, rng, history, surprises: Vec::new() }
+        Self { client, generator, rng, history, surprises: Vec::new(), unanswered: Vec::new() }
     }
 
-    /// Sends up to `n` requests, until the server is gone or `stop` says so.
-    pub fn run(&mut self, n: usize, stop: impl Fn() -> bool) {
+    /// Sends `first`, and then up to `n` requests, until the server is gone or `stop` says so.
+    pub fn run(&mut self, first: &[Prepared], n: usize, stop: impl Fn() -> bool) {
+        for prepared in first {
+            self.exchange(prepared);
+        }
         for _ in 0..n {
             if stop() {
                 return;
@@ -40,10 +45,14 @@ impl Sender {
                 0..2 => self.hang_up(&prepared, true),
                 2..4 => self.hang_up(&prepared, false),
                 _ => {
-                    if !self.exchange(&prepared) && !stop() {
-                        // As a client would: once more, and then something else.
-                        self.exchange(&prepared);
+                    if self.exchange(&prepared) {
+                        continue;
                     }
+                    if Connection::open(self.client.address).is_err() {
+                        self.unanswered.push(prepared);
+                        return;
+                    }
+                    self.exchange(&prepared);
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::generator::{Cast, Generator, Mix};
+use crate::generator::{Cast, Generator, Mix, Prepared};
 use crate::model::{History, Op};
 use crate::observe;
 use crate::oracle::{self, Circumstances, Violation};
@@ -34,6 +34,8 @@ pub struct World {
     pub users: BTreeSet<String>,
     /// What the run was like.
     pub circumstances: Circumstances,
+    /// What the next traffic begins with: requests that were never answered.
+    pub resend: Vec<Prepared>,
     senders: u64,
 }
 
@@ -45,26 +47,28 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Waits until the senders are done.
+    /// Waits until the senders are done. Returns what was never answered.
     ///
     /// # Errors
     /// An answer came that the specification does not allow.
-    pub fn join(self) -> Result<()> {
+    pub fn join(self) -> Result<Vec<Prepared>> {
         let mut surprises = Vec::new();
+        let mut unanswered = Vec::new();
         for thread in self.threads {
             let Ok(sender) = thread.join() else { anyhow::bail!("a sender panicked") };
             surprises.extend(sender.surprises);
+            unanswered.extend(sender.unanswered);
         }
         let shown = surprises.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
         ensure!(surprises.is_empty(), "{} unexpected answers:\n{shown}", surprises.len());
-        Ok(())
+        Ok(unanswered)
     }
 
     /// Asks the senders to stop, and waits.
     ///
     /// # Errors
     /// As [`Traffic::join`].
-    pub fn stop(self) -> Result<()> {
+    pub fn stop(self) -> Result<Vec<Prepared>> {
         self.stop.store(true, Ordering::SeqCst);
         self.join()
     }
@@ -86,6 +90,7 @@ impl World {
             history: Arc::new(History::default()),
             users: BTreeSet::new(),
             circumstances: Circumstances { whole_history: true, ..Circumstances::default() },
+            resend: Vec::new(),
             senders: 0,
         })
     }
@@ -124,9 +129,9 @@ impl World {
             let generator = Generator::new(self.rng.u64(..), &name, cast.clone(), mix);
             let (client, history) = (server.client(), Arc::clone(&self.history));
             let mut sender = Sender::new(client, generator, history, self.rng.u64(..));
-            let stop = Arc::clone(&stop);
+            let (stop, first) = (Arc::clone(&stop), std::mem::take(&mut self.resend));
             threads.push(std::thread::spawn(move || {
-                sender.run(requests, || stop.load(Ordering::SeqCst));
+                sender.run(&first, requests, || stop.load(Ordering::SeqCst));
                 sender
             }));
         }
@@ -149,6 +154,7 @@ impl World {
     /// A promise is broken.
     pub fn expect_clean(&self, server: &Server, users: &BTreeSet<String>) -> Result<()> {
         let found = self.judge(server, users)?;
+        println!("seed {}: {}", self.seed, self.summary());
         let shown: String = found.iter().take(SHOWN).map(|v| format!("\n{v}")).collect();
         let (seed, n) = (self.seed, found.len());
         ensure!(n == 0, "seed {seed}: {n} broken promises:{shown}\n{}", server.stderr());
@@ -159,5 +165,18 @@ impl World {
     /// How many operations were accepted so far.
     pub fn accepted(&self) -> usize {
         self.history.snapshot().iter().filter(|op: &&Op| op.accepted()).count()
+    }
+
+    /// What happened so far, in a line.
+    pub fn summary(&self) -> String {
+        let ops = self.history.snapshot();
+        let refused = ops.iter().filter(|op| op.refused()).count();
+        let jobs = self.history.jobs().len();
+        let (all, accepted, users) = (ops.len(), self.accepted(), self.users.len());
+        format!(
+            "{all} requests: {accepted} accepted ({jobs} jobs), {refused} refused, {} open; {users} \
+             users",
+            all - accepted - refused
+        )
     }
 }

@@ -108,7 +108,7 @@ fn shown(rows: &[EventRow], limit: usize) -> usize {
 fn limit(text: Option<Cow<'_, str>>) -> Result<usize, ApiError> {
     let limit = text.map_or(Some(LIMIT_DEFAULT), |text| text.parse().ok());
     limit.filter(|limit| (1..=EVENTS_PER_PAGE).contains(limit)).ok_or_else(|| {
-        invalid("limit", format!("limit must be an integer from 1 to {EVENTS_PER_PAGE}"))
+        invalid("limit", format!("`limit` must be an integer from 1 to {EVENTS_PER_PAGE}"))
     })
 }
 
@@ -122,7 +122,7 @@ fn time(parameter: &str, text: Option<Cow<'_, str>>) -> Result<Option<Micros>, A
         // No event is that early, so the answer is the same.
         Err(TimestampError::TooEarly) => Ok(Some(EARLIEST_US)),
         Err(error) => {
-            let message = format!("{parameter} {error}");
+            let message = format!("`{parameter}` {error}");
             Err(ApiError::request(ErrorCode::InvalidTimestamp, Some(parameter), message))
         }
     }

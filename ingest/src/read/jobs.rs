@@ -52,7 +52,7 @@ struct Page<'a> {
 /// 404 with `Retry-After` while the job is not known.
 pub(crate) async fn job(ctx: &Context, project: &str, segment: &str) -> Result<Response, ApiError> {
     let Ok(id) = Uuid::try_parse(segment) else {
-        return Err(invalid("job_id", "job_id must be the UUID from the Location of the 202"));
+        return Err(invalid("job_id", "`job_id` must be the UUID from the `Location` of the 202"));
     };
     let Some(row) = ctx.parts.store.job(project, id).await? else {
         return Err(ApiError::NotYetKnown(

@@ -36,9 +36,9 @@ pub(crate) fn openapi() -> Response {
 /// The user that a path names.
 fn user_of(project: &str, segment: &str) -> Result<UserKey, ApiError> {
     let user = decode_segment(segment)
-        .ok_or_else(|| invalid("user_id", "user_id must be percent-encoded UTF-8"))?;
+        .ok_or_else(|| invalid("user_id", "`user_id` must be percent-encoded UTF-8"))?;
     if user.is_empty() || user.len() > USER_ID_BYTES {
-        let message = format!("user_id must have 1 to {USER_ID_BYTES} bytes");
+        let message = format!("`user_id` must have 1 to {USER_ID_BYTES} bytes");
         return Err(ApiError::request(ErrorCode::InvalidLength, Some("user_id"), message));
     }
     Ok(UserKey::new(project, user))
@@ -54,7 +54,7 @@ fn page_start<T>(
     };
     let start = decode(&cursor);
     start.map(Some).ok_or_else(|| {
-        invalid("cursor", "cursor must be the next_cursor of an earlier answer, unchanged")
+        invalid("cursor", "`cursor` must be the `next_cursor` of an earlier answer, unchanged")
     })
 }
 

@@ -301,18 +301,10 @@ mod tests {
         fences.add(&[(events, 1), (profiles, 1), (events, 1)], &[10, 3, 11]).unwrap();
         fences.add(&[(events, 1), (events, 0)], &[25, 0]).unwrap();
         assert!(fences.add(&[(events, 1)], &[]).is_err());
-        let fence = |topic, partition, first, last, count| Fence {
-            topic,
-            partition,
-            first,
-            last,
-            count,
-        };
-        let expected = [
-            fence(events, 0, 0, 0, 1),
-            fence(events, 1, 10, 25, 3),
-            fence(profiles, 1, 3, 3, 1),
-        ];
+        let fence =
+            |topic, partition, first, last, count| Fence { topic, partition, first, last, count };
+        let expected =
+            [fence(events, 0, 0, 0, 1), fence(events, 1, 10, 25, 3), fence(profiles, 1, 3, 3, 1)];
         assert_eq!(fences.into_vec(), expected);
     }
 

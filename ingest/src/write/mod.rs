@@ -79,9 +79,10 @@ async fn work<T: Send + 'static>(
         return Ok((done, permit));
     }
     // Never closed, so the only outcome is a permit.
-    let _turn = ctx.heavy_work.acquire().await.map_err(|_| ApiError::Internal)?;
+    let turn = Arc::clone(&ctx.heavy_work).acquire_owned().await.map_err(|_| ApiError::Internal)?;
     let (ctx, call) = (Arc::clone(ctx), call.clone());
     let task = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let mut parser = Parser::new();
         if call.encoding == Encoding::Identity {
             return Ok((work(&ctx, &call, &bytes, &mut parser)?, permit));

@@ -62,23 +62,25 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
     };
     report.number = header.number;
     let mut offsets: BTreeMap<(Topic, u32), (u64, u64)> = BTreeMap::new();
-    let pieces: Vec<Piece<'_>> = Pieces::new(bytes, &header).collect();
-    for piece in &pieces {
+    let mut damaged: Vec<Damage> = Vec::new();
+    let mut last_group = 0;
+    for piece in Pieces::new(bytes, &header) {
         match piece {
             Piece::Batch { header, .. } => {
                 report.batches += 1;
                 report.records += u64::from(header.count);
+                last_group = last_group.max(header.group_start);
                 let Some(topic) = Topic::from_number(header.topic) else { continue };
-                let Some(last) = header.end().checked_sub(1) else { continue };
-                let place = (topic, u32::from(header.partition));
-                offsets.entry(place).or_insert((header.base, last)).1 = last;
+                if header.count > 0 {
+                    let place = (topic, u32::from(header.partition));
+                    let last = header.end() - 1;
+                    offsets.entry(place).or_insert((header.base, last)).1 = last;
+                }
             }
-            Piece::Damage(damage) => {
-                let torn = is_torn(&pieces, damage);
-                report.damage.push(damage_report(damage, torn));
-            }
+            Piece::Damage(damage) => damaged.push(damage),
         }
     }
+    report.damage.extend(damaged.iter().map(|damage| damage.report(last_group)));
     let parts = offsets.into_iter().map(|((topic, partition), (first, last))| PartitionReport {
         topic,
         partition,
@@ -89,15 +91,12 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
     report
 }
 
-/// Whether no sync group was begun behind the damage.
-pub(super) fn is_torn(pieces: &[Piece<'_>], damage: &Damage) -> bool {
-    !pieces.iter().any(|piece| match piece {
-        Piece::Batch { header, .. } => header.group_start > damage.from,
-        Piece::Damage(_) => false,
-    })
-}
-
-pub(super) fn damage_report(damage: &Damage, torn: bool) -> DamageReport {
-    let Damage { from, to, fault, .. } = damage;
-    DamageReport { from: *from, to: *to, reason: fault.to_string(), torn }
+impl Damage {
+    /// The damage of a segment whose last sync group begins at `last_group`: torn, if no group
+    /// was begun behind it.
+    pub(super) fn report(&self, last_group: u64) -> DamageReport {
+        let Self { from, to, fault, .. } = self;
+        let torn = *from >= last_group;
+        DamageReport { from: *from, to: *to, reason: fault.to_string(), torn }
+    }
 }

@@ -16,10 +16,13 @@ mod config;
 mod disk;
 mod format;
 mod groups;
+mod inspect;
 mod layout;
 mod queue;
 mod reader;
 mod recover;
+mod repair;
+mod report;
 mod scan;
 mod shared;
 mod subscription;
@@ -35,6 +38,9 @@ use millrace_schema::Topic;
 use tokio::sync::oneshot;
 
 pub use config::Config;
+pub use inspect::{inspect, inspect_segment};
+pub use repair::repair;
+pub use report::{Cut, DamageReport, Lost, PartitionReport, Repair, Report, SegmentReport};
 
 use self::queue::{Request, locked};
 use self::recover::{Recovered, recover};
@@ -79,8 +85,9 @@ impl EmbeddedLog {
         shared.look_up_free_bytes();
         let writer = Writer::new(Arc::clone(&shared), start);
         let thread = thread::Builder::new().name("log-writer".to_owned());
-        let thread = thread.spawn(move || writer.run()).map_err(|source| {
-            LogError::Io { what: "cannot start the log's writer".to_owned(), source }
+        let thread = thread.spawn(move || writer.run()).map_err(|source| LogError::Io {
+            what: "cannot start the log's writer".to_owned(),
+            source,
         })?;
         let writer = Mutex::new(Some(thread));
         Ok(Self { handle: Arc::new(Handle { shared, writer }) })
@@ -158,7 +165,9 @@ impl Log for EmbeddedLog {
                 let start = locked(&shared.view).start(stream);
                 Ok(Bounds { start, end: *end.borrow() })
             }
-            _ => Err(LogError::Invalid(format!("there is no partition {partition} of {partitions}"))),
+            _ => {
+                Err(LogError::Invalid(format!("there is no partition {partition} of {partitions}")))
+            }
         };
         Box::pin(std::future::ready(bounds))
     }

@@ -44,17 +44,7 @@ impl PartitionReader {
         let end = shared.ends.get(stream)?.subscribe();
         let status = shared.status.subscribe();
         let resume = Resume::default();
-        Some(Self {
-            shared,
-            group,
-            topic,
-            partition,
-            stream,
-            position: 0,
-            resume,
-            end,
-            status,
-        })
+        Some(Self { shared, group, topic, partition, stream, position: 0, resume, end, status })
     }
 
     /// Waits until the log ends behind the position.

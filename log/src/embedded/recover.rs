@@ -181,12 +181,7 @@ fn settle(file: &File, bytes: &[u8], segment: &Segment) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn damaged(
-    dir: &Path,
-    number: u64,
-    position: u64,
-    fault: &dyn std::fmt::Display,
-) -> LogError {
+fn damaged(dir: &Path, number: u64, position: u64, fault: &dyn std::fmt::Display) -> LogError {
     let path = segment_path(dir, number);
     LogError::Invalid(format!(
         "{} is damaged at byte {position}: {fault}; {}",

@@ -10,7 +10,7 @@ use millrace_schema::Topic;
 use millrace_schema::topic::partition_of;
 
 /// Something that holds a log over openings.
-pub trait Engine {
+pub(super) trait Engine {
     /// Opens the log; what was there before is there again.
     fn open(&self) -> impl Future<Output = Arc<dyn Log>>;
 }
@@ -47,7 +47,7 @@ macro_rules! conformance {
 }
 
 /// Runs a test that must not hang.
-pub async fn within(test: impl Future<Output = ()>) {
+pub(super) async fn within(test: impl Future<Output = ()>) {
     tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test hangs");
 }
 
@@ -120,7 +120,9 @@ async fn read_up_to(reader: &mut dyn Reader, end: u64, max_bytes: usize) -> Vec<
     records
 }
 
-pub async fn offsets_are_contiguous_and_answered_in_the_order_of_the_batch(engine: &impl Engine) {
+pub(super) async fn offsets_are_contiguous_and_answered_in_the_order_of_the_batch(
+    engine: &impl Engine,
+) {
     let log = engine.open().await;
     let mut next: BTreeMap<(Topic, u32), u64> = BTreeMap::new();
     for call in 0..20 {
@@ -140,7 +142,7 @@ pub async fn offsets_are_contiguous_and_answered_in_the_order_of_the_batch(engin
     }
 }
 
-pub async fn records_of_one_key_keep_the_order_of_the_calls(engine: &impl Engine) {
+pub(super) async fn records_of_one_key_keep_the_order_of_the_calls(engine: &impl Engine) {
     let log = engine.open().await;
     let key = key_of(&log, 1);
     // All calls first, then all answers: the order is that of the calls.
@@ -159,7 +161,7 @@ pub async fn records_of_one_key_keep_the_order_of_the_calls(engine: &impl Engine
     assert!(records.iter().map(number).eq(0..500));
 }
 
-pub async fn what_was_acknowledged_is_there_after_reopening(engine: &impl Engine) {
+pub(super) async fn what_was_acknowledged_is_there_after_reopening(engine: &impl Engine) {
     let mut written = 0;
     for _ in 0..3 {
         let log = engine.open().await;
@@ -181,7 +183,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening(engine: &impl Engine
     }
 }
 
-pub async fn a_read_from_any_offset_yields_the_same_records(engine: &impl Engine) {
+pub(super) async fn a_read_from_any_offset_yields_the_same_records(engine: &impl Engine) {
     let log = engine.open().await;
     let (key, other) = (key_of(&log, 2), key_of(&log, 3));
     for _ in 0..10 {
@@ -202,7 +204,7 @@ pub async fn a_read_from_any_offset_yields_the_same_records(engine: &impl Engine
     }
 }
 
-pub async fn bounds_cover_what_was_appended(engine: &impl Engine) {
+pub(super) async fn bounds_cover_what_was_appended(engine: &impl Engine) {
     let log = engine.open().await;
     let key = key_of(&log, 0);
     assert_eq!(log.bounds(Topic::Events, 0).await.unwrap(), Bounds { start: 0, end: 0 });
@@ -213,7 +215,7 @@ pub async fn bounds_cover_what_was_appended(engine: &impl Engine) {
     assert!(log.bounds(Topic::Events, log.partitions()).await.is_err());
 }
 
-pub async fn a_seek_beyond_the_end_is_refused(engine: &impl Engine) {
+pub(super) async fn a_seek_beyond_the_end_is_refused(engine: &impl Engine) {
     let log = engine.open().await;
     fill(&log, Topic::Events, &key_of(&log, 0), 10).await;
     let (_member, mut reader) = reader(&log, "workers", Topic::Events, 0).await;
@@ -223,7 +225,7 @@ pub async fn a_seek_beyond_the_end_is_refused(engine: &impl Engine) {
     }
 }
 
-pub async fn a_seek_to_the_end_waits_for_the_next_record(engine: &impl Engine) {
+pub(super) async fn a_seek_to_the_end_waits_for_the_next_record(engine: &impl Engine) {
     let log = engine.open().await;
     let key = key_of(&log, 0);
     fill(&log, Topic::Events, &key, 10).await;
@@ -236,7 +238,7 @@ pub async fn a_seek_to_the_end_waits_for_the_next_record(engine: &impl Engine) {
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [10]);
 }
 
-pub async fn a_cancelled_read_loses_nothing(engine: &impl Engine) {
+pub(super) async fn a_cancelled_read_loses_nothing(engine: &impl Engine) {
     let log = engine.open().await;
     let key = key_of(&log, 0);
     fill(&log, Topic::Events, &key, 200).await;
@@ -258,7 +260,9 @@ pub async fn a_cancelled_read_loses_nothing(engine: &impl Engine) {
     assert!(records.iter().map(number).eq(0..200));
 }
 
-pub async fn a_partition_has_one_reader_in_a_group_until_it_is_dropped(engine: &impl Engine) {
+pub(super) async fn a_partition_has_one_reader_in_a_group_until_it_is_dropped(
+    engine: &impl Engine,
+) {
     let log = engine.open().await;
     fill(&log, Topic::Events, &key_of(&log, 0), 10).await;
     let (_first, mut held) = reader(&log, "workers", Topic::Events, 0).await;
@@ -280,7 +284,7 @@ pub async fn a_partition_has_one_reader_in_a_group_until_it_is_dropped(engine: &
     assert_eq!(taken.read(1_000_000).await.unwrap().len(), 10);
 }
 
-pub async fn groups_read_independently(engine: &impl Engine) {
+pub(super) async fn groups_read_independently(engine: &impl Engine) {
     let log = engine.open().await;
     fill(&log, Topic::EventsDlq, &key_of(&log, 0), 10).await;
     for group in ["a", "b"] {
@@ -291,7 +295,9 @@ pub async fn groups_read_independently(engine: &impl Engine) {
     }
 }
 
-pub async fn readers_are_revoked_and_subscriptions_end_when_the_log_closes(engine: &impl Engine) {
+pub(super) async fn readers_are_revoked_and_subscriptions_end_when_the_log_closes(
+    engine: &impl Engine,
+) {
     let log = engine.open().await;
     fill(&log, Topic::Events, &key_of(&log, 0), 10).await;
     let (mut member, mut reader) = reader(&log, "workers", Topic::Events, 0).await;
@@ -308,7 +314,7 @@ pub async fn readers_are_revoked_and_subscriptions_end_when_the_log_closes(engin
     while member.next().await.unwrap().is_some() {}
 }
 
-pub async fn a_closed_log_refuses_appends(engine: &impl Engine) {
+pub(super) async fn a_closed_log_refuses_appends(engine: &impl Engine) {
     let log = engine.open().await;
     let queued = log.append(batch_of(&log, Topic::Events, &[("k", "0-")]));
     log.close().await.unwrap();
@@ -320,7 +326,7 @@ pub async fn a_closed_log_refuses_appends(engine: &impl Engine) {
     log.close().await.unwrap();
 }
 
-pub async fn headers_and_empty_values_survive(engine: &impl Engine) {
+pub(super) async fn headers_and_empty_values_survive(engine: &impl Engine) {
     let log = engine.open().await;
     let headers = vec![("origin".to_owned(), "ünï".to_owned()), (String::new(), String::new())];
     let mut batch = Batch::default();
@@ -335,7 +341,7 @@ pub async fn headers_and_empty_values_survive(engine: &impl Engine) {
     assert_eq!((&records[1].key[..], &records[1].value[..]), (&[0][..], &[255][..]));
 }
 
-pub async fn appenders_and_readers_run_side_by_side(engine: &impl Engine) {
+pub(super) async fn appenders_and_readers_run_side_by_side(engine: &impl Engine) {
     const APPENDERS: u64 = 8;
     const EACH: u64 = 200;
     let log = engine.open().await;

@@ -61,7 +61,14 @@ mod tests {
 
     fn partition(frontier: u64, log_end: u64, stored: u64, dead: u64) -> PartitionReply {
         let outcomes = BTreeMap::from([(Outcome::Stored, stored), (Outcome::Dead, dead)]);
-        PartitionReply { topic: Topic::Events, partition: 1, log_start: 0, log_end, frontier, outcomes }
+        PartitionReply {
+            topic: Topic::Events,
+            partition: 1,
+            log_start: 0,
+            log_end,
+            frontier,
+            outcomes,
+        }
     }
 
     #[test]

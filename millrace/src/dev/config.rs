@@ -19,9 +19,9 @@ pub(super) fn log(options: &DevOptions) -> millrace_log::embedded::Config {
     }
 }
 
-pub(super) fn ingest(options: &DevOptions) -> crate::stub::Config {
+pub(super) fn ingest(options: &DevOptions) -> millrace_ingest::Config {
     let (limits, timeouts) = (&options.limits, &options.timeouts);
-    crate::stub::Config {
+    millrace_ingest::Config {
         listen: options.listen,
         admin_listen: options.admin_listen,
         limits: Limits { body_bytes: limits.body_bytes_max, item_bytes: limits.item_bytes_max },
@@ -29,7 +29,7 @@ pub(super) fn ingest(options: &DevOptions) -> crate::stub::Config {
         body_timeout: Duration::from_millis(timeouts.body_timeout_ms),
         append_timeout: Duration::from_millis(timeouts.append_timeout_ms),
         shutdown_deadline: timeouts.shutdown(),
-        connections_max: limits.connections_max,
+        connections_max: limits.connections_max.get(),
         admission_bytes: limits.admission_bytes,
         rate_items_per_s: limits.rate_items_per_s,
     }

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result};
-use millrace_accounts::{
-    AccountError, Accounts, Scope, Verifier, read_private, write_private,
-};
+use millrace_accounts::{AccountError, Accounts, Scope, Verifier, read_private, write_private};
 use millrace_schema::time::wall_clock_us;
 use millrace_store::StoreError;
 use serde::{Deserialize, Serialize};

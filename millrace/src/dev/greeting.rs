@@ -43,7 +43,8 @@ impl Greeting {
             self.data.display()
         );
         for (what, path, body) in CALLS {
-            let data = body.map(|body| format!(" -d '{body}'")).unwrap_or_default();
+            // An answer without a line end would run into the next prompt.
+            let data = body.map_or(" -w \"\\n\"".to_owned(), |body| format!(" -d '{body}'"));
             // Writing to a string cannot fail.
             let _ = write!(
                 out,

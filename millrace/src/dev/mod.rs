@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
 use millrace_accounts::watch;
-use crate::stub::Parts;
+use millrace_ingest::Parts;
 use millrace_schema::Topic;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -82,7 +82,7 @@ async fn start(
         metrics: recorder.clone(),
         checks: Vec::new(),
     };
-    let server = crate::stub::start(config::ingest(options), parts).await?;
+    let server = millrace_ingest::start(config::ingest(options), parts).await?;
     let workers = {
         let _on_their_threads = back.enter();
         let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
@@ -90,8 +90,8 @@ async fn start(
     };
 
     let greeting = Greeting {
-        listen: server.address(),
-        admin_listen: server.admin_address(),
+        listen: server.addr(),
+        admin_listen: server.admin_addr(),
         demo,
         data: layout.root().to_owned(),
     };

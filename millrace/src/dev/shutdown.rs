@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use crate::stub::Server;
+use millrace_ingest::Server;
 use millrace_workers::Workers;
 use tokio::task::JoinSet;
 
@@ -65,6 +65,10 @@ impl Running {
                 tracing::error!(what, error = format!("{error:#}"), "was cut short");
             }
         }
-        if clean { Ok(()) } else { Err(anyhow!("something was cut short; what was acknowledged is safe")) }
+        if clean {
+            Ok(())
+        } else {
+            Err(anyhow!("something was cut short; what was acknowledged is safe"))
+        }
     }
 }

@@ -15,8 +15,10 @@ mod reader;
 
 use std::borrow::Cow;
 
+use simd_json::{Node, StaticNode};
+
 use crate::error::ItemErrors;
-use crate::limits::{ITEMS_PER_CALL, Limits};
+use crate::limits::{ITEMS_PER_CALL, JSON_DEPTH, Limits};
 use crate::record::{Device, Event, Profile, Reach};
 use crate::time::Micros;
 use cursor::Cursor;
@@ -312,7 +314,7 @@ fn root_members<'a>(
     let mut too_deep = false;
     let is_object = cursor.members(|cursor, key, _| {
         if !ours(cursor, key) {
-            too_deep |= cursor.value().depth >= crate::limits::JSON_DEPTH;
+            too_deep |= cursor.value().depth >= JSON_DEPTH;
         }
     });
     match (is_object, too_deep) {
@@ -326,9 +328,9 @@ fn root_members<'a>(
 /// value if it is not.
 fn array_len(cursor: &mut Cursor<'_, '_>, limit: usize) -> Result<usize, Fault> {
     let fault = match cursor.peek() {
-        simd_json::Node::Array { len, .. } if len <= limit => return Ok(len),
-        simd_json::Node::Array { len, .. } => Fault::TooMany { count: len, limit },
-        simd_json::Node::Static(simd_json::StaticNode::Null) => Fault::Missing,
+        Node::Array { len, .. } if len <= limit => return Ok(len),
+        Node::Array { len, .. } => Fault::TooMany { count: len, limit },
+        Node::Static(StaticNode::Null) => Fault::Missing,
         _ => Fault::Type("an array"),
     };
     cursor.value();

@@ -3,7 +3,7 @@
 use std::mem;
 
 use memchr::memchr;
-use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
+use simd_json::{Buffers, INPUT_PADDING, Node, Tape, fill_tape_padded};
 
 use super::cursor::Cursor;
 use super::fault::Fault;
@@ -103,7 +103,7 @@ impl Work {
     ) -> T {
         let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let result = fill(&mut self.buffers, &mut tape);
-        let node_bytes = tape.0.capacity() * size_of::<simd_json::Node<'_>>();
+        let node_bytes = tape.0.capacity() * size_of::<Node<'_>>();
         if bytes.max(node_bytes) > KEPT_BYTES {
             *self = Self::default();
         } else {
@@ -165,5 +165,58 @@ impl<'a> Iterator for Lines<'a> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes_of(reader: &mut Reader, body: &[u8]) -> Result<usize, ItemErrors> {
+        reader.document(body, Text::Body { member: "" }, |document| document.tape.0.len())
+    }
+
+    #[test]
+    fn small_buffers_are_kept_and_large_ones_given_back() {
+        let mut reader = Reader::default();
+        assert_eq!(nodes_of(&mut reader, b"[1,2]"), Ok(3));
+        let kept = reader.work.tape.0.capacity();
+        assert!(kept >= 3);
+        assert_eq!(nodes_of(&mut reader, b"[1]"), Ok(2));
+        assert_eq!(reader.work.tape.0.capacity(), kept);
+        let large = format!("[{}1]", "1,".repeat(KEPT_BYTES));
+        assert_eq!(nodes_of(&mut reader, large.as_bytes()), Ok(KEPT_BYTES + 2));
+        assert_eq!(reader.work.tape.0.capacity(), 0);
+        assert_eq!(nodes_of(&mut reader, b"[1]"), Ok(2));
+        assert!(reader.scratch.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn what_an_earlier_body_left_in_the_buffers_is_not_read() {
+        let mut reader = Reader::default();
+        for (body, good) in [
+            ("[true,\"\\n\",12345678,1.12345678]", true),
+            ("[tru", false),
+            ("1.1234567", true),
+            ("1.", false),
+            ("tru", false),
+            ("\"\\ud83d", false),
+            ("12", true),
+            ("", false),
+        ] {
+            assert_eq!(nodes_of(&mut reader, body.as_bytes()).is_ok(), good, "{body}");
+        }
+    }
+
+    #[test]
+    fn lines_are_split_where_they_end() {
+        let lines = |body: &'static str| {
+            Lines::new(body.as_bytes()).map(|l| str::from_utf8(l).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(""), [""; 0]);
+        assert_eq!(lines("\n\r\n \t\n"), [""; 0]);
+        assert_eq!(lines("a\nb"), ["a", "b"]);
+        assert_eq!(lines("a\r\n\n b \n"), ["a\r", " b "]);
+        assert_eq!(lines("\u{c}\n"), ["\u{c}"]);
     }
 }

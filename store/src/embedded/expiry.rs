@@ -47,3 +47,37 @@ impl CompactionFilter for Expired {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use fjall::Readable;
+    use millrace_schema::{Topic, UserKey};
+
+    use super::*;
+    use crate::embedded::EmbeddedStore;
+    use crate::{Change, Commit, Stamp, Store, Write};
+
+    #[tokio::test]
+    async fn a_compaction_removes_what_has_expired_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
+        let now_us = wall_clock_us();
+        let changes = [now_us - 1, now_us + 3_600_000_000].map(|expires_us| Change::PutEvent {
+            user: UserKey::new("p", "u"),
+            time_us: expires_us,
+            id: "x".into(),
+            payload: Bytes::new(),
+            expires_us,
+        });
+        let writes = changes.map(|change| Write { stamp: Stamp(1), change }).into();
+        let ledger = store.claim(Topic::Events, 0).await.unwrap();
+        store.commit(Commit { writes, ledger, generation: 0 }).await.unwrap();
+        let events = store.0.spaces.get(Space::Events);
+        let stored = || store.0.db.snapshot().len(events).unwrap();
+        assert_eq!(stored(), 2);
+        events.rotate_memtable_and_wait().unwrap();
+        events.major_compact().unwrap();
+        assert_eq!(stored(), 1);
+    }
+}

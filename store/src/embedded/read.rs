@@ -225,3 +225,26 @@ impl View<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::embedded::space::Space;
+    use crate::embedded::{EmbeddedStore, key};
+    use crate::{Store, StoreError};
+    use millrace_schema::UserKey;
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_names_its_keyspace() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
+        let user = UserKey::new("p", "u");
+        let mut draft = store.0.draft();
+        for space in [Space::Profiles, Space::Ledger] {
+            draft.put(space, key::profile_head(&user).finish().unwrap(), b"\x01short".to_vec());
+        }
+        draft.commit().unwrap();
+        let damaged = |error: StoreError, keyspace| matches!(&error, StoreError::Invalid(text) if text.contains(keyspace));
+        assert!(damaged(store.profiles(vec![user]).await.unwrap_err(), "\"profiles\""));
+        assert!(damaged(store.ledger().await.unwrap_err(), "\"ledger\""));
+    }
+}

@@ -1,14 +1,14 @@
 //! `millrace dev`, as the real binary: how it starts, what it says, how it stops.
 
-mod common;
-
 use std::fs;
 use std::io::BufRead;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::{Server, eventually, millrace, request, rest, run, spawn, terminate, text, wait};
+use crate::common::{
+    Server, eventually, millrace, request, rest, run, spawn, terminate, text, wait,
+};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -90,8 +90,7 @@ fn every_line_that_it_prints_for_pasting_works() {
     for curl in &curls {
         // The shell's single quotes: URL, header, and perhaps the body.
         let quoted: Vec<&str> = curl.split('\'').skip(1).step_by(2).collect();
-        let (address, path) =
-            quoted[0].strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let (address, path) = quoted[0].strip_prefix("http://").unwrap().split_once('/').unwrap();
         let key = quoted[1].strip_prefix("Authorization: Bearer ").unwrap();
         let path = format!("/{path}");
         match quoted.get(2) {

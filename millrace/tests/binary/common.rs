@@ -12,7 +12,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary on a data folder, with nothing of this process's own settings.
-pub fn millrace(data: &Path) -> Command {
+pub(crate) fn millrace(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MILLRACE_") {
@@ -24,31 +24,31 @@ pub fn millrace(data: &Path) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn run(data: &Path, args: &[&str]) -> Output {
+pub(crate) fn run(data: &Path, args: &[&str]) -> Output {
     millrace(data).args(args).output().unwrap()
 }
 
 /// Runs a command that must succeed; what it printed as JSON.
-pub fn run_json(data: &Path, args: &[&str]) -> Value {
+pub(crate) fn run_json(data: &Path, args: &[&str]) -> Value {
     let output = run(data, &[args, &["--json"]].concat());
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// `millrace dev --json` on free ports; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
     stderr: ChildStderr,
-    pub greeting: Value,
+    pub(crate) greeting: Value,
 }
 
 impl Server {
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let (child, mut stdout, stderr) = spawn(data, &["--json"]);
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -57,31 +57,31 @@ impl Server {
         Self { child, stdout, stderr, greeting }
     }
 
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.greeting[name].as_str().unwrap()
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.field("url").strip_prefix("http://").unwrap()
     }
 
-    pub fn get(&self, path: &str, key: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, key: &str) -> Answer {
         request(self.address(), "GET", path, key, "")
     }
 
-    pub fn post(&self, path: &str, key: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, key: &str, body: &str) -> Answer {
         request(self.address(), "POST", path, key, body)
     }
 
     /// Sends SIGTERM and waits; its exit, and what else it wrote to stdout and stderr.
-    pub fn terminate(mut self) -> (ExitStatus, String, String) {
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String, String) {
         terminate(self.child.id());
         let status = wait(&mut self.child);
         (status, rest(&mut self.stdout), rest(&mut self.stderr))
     }
 
     /// Ends it as a power switch would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -95,7 +95,7 @@ impl Drop for Server {
 }
 
 /// Starts `millrace dev` on free ports without waiting.
-pub fn spawn(data: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, ChildStderr) {
+pub(crate) fn spawn(data: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, ChildStderr) {
     let mut command = millrace(data);
     command.args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -103,13 +103,13 @@ pub fn spawn(data: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, Chil
     (child, BufReader::new(stdout), stderr)
 }
 
-pub fn terminate(pid: u32) {
+pub(crate) fn terminate(pid: u32) {
     // Sending a signal takes unsafe code; the shell has it built in.
     let kill = format!("kill -TERM {pid}");
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-pub fn wait(child: &mut Child) -> ExitStatus {
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let mut status = None;
     eventually("the process ends", || {
         status = child.try_wait().unwrap();
@@ -119,7 +119,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// Waits until something holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let since = Instant::now();
     while !holds() {
         assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
@@ -128,26 +128,26 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// All that is still to be read.
-pub fn rest(from: &mut impl Read) -> String {
+pub(crate) fn rest(from: &mut impl Read) -> String {
     let mut text = String::new();
     #[expect(clippy::disallowed_methods, reason = "what a test reads is small")]
     from.read_to_string(&mut text).unwrap();
     text
 }
 
-pub struct Answer {
-    pub status: u16,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 }
 
 /// One request on a connection of its own.
-pub fn request(address: &str, method: &str, path: &str, key: &str, body: &str) -> Answer {
+pub(crate) fn request(address: &str, method: &str, path: &str, key: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();

@@ -1,10 +1,8 @@
 //! The commands that manage an installation, beside a running server and without one.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{Server, eventually, run, run_json, text};
+use crate::common::{Server, eventually, run, run_json, text};
 use serde_json::{Value, json};
 
 fn data(folder: &tempfile::TempDir) -> PathBuf {

@@ -1,0 +1,69 @@
+//! Stopping, in order.
+
+use std::time::Duration;
+
+use millrace_ingest::Config;
+use millrace_schema::Topic;
+use tokio::net::TcpStream;
+
+use crate::fixture::{Connection, Fixture, config};
+
+const ONE: &[u8] = br#"{"events":[{"name":"n","user_id":"u"}]}"#;
+
+#[tokio::test]
+async fn a_request_held_open_by_its_last_byte_is_finished() {
+    let fixture = Fixture::new().await;
+    let (addr, admin_addr) = (fixture.server.addr(), fixture.server.admin_addr());
+    let mut idle = fixture.connect().await;
+    idle.send(b"GET /healthz HTTP/1.1\r\n\r\n").await;
+    idle.answer(false).await;
+    let mut held = fixture.connect().await;
+    held.send(fixture.events_head(ONE.len()).as_bytes()).await;
+    held.send(&ONE[..ONE.len() - 1]).await;
+    until_two_in_flight_or_admitted(&mut idle).await;
+
+    let Fixture { server, log, _dir: dir, .. } = fixture;
+    let shutdown = tokio::spawn(server.shutdown());
+    assert!(idle.try_answer(false).await.is_none(), "idle connections are closed");
+    while TcpStream::connect(addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let mut admin = Connection::to(admin_addr).await;
+    admin.send(b"GET /readyz HTTP/1.1\r\n\r\n").await;
+    let ready = admin.answer(false).await;
+    assert_eq!((ready.status, &ready.json()["reasons"][0]), (503, &"shutting down".into()));
+
+    held.send(&ONE[ONE.len() - 1..]).await;
+    let answer = held.answer(false).await;
+    assert_eq!((answer.status, &*answer.headers["connection"]), (202, "close"));
+    assert_eq!(shutdown.await.unwrap(), Ok(()));
+    let ends = (0..log.partitions()).map(|p| log.bounds(Topic::Events, p));
+    let mut records = 0;
+    for end in ends {
+        records += end.await.unwrap().end;
+    }
+    assert_eq!(records, 1);
+    drop(dir);
+}
+
+/// A request that follows the held one's bytes and is answered shows that the server has begun to
+/// read the held one; both arrive in order on a loopback with one reactor.
+async fn until_two_in_flight_or_admitted(other: &mut Connection) {
+    for _ in 0..2 {
+        other.send(b"GET /healthz HTTP/1.1\r\n\r\n").await;
+        other.answer(false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_cut_off_and_said() {
+    let config = Config { shutdown_deadline: Duration::from_millis(50), ..config() };
+    let fixture = Fixture::with(config, None).await;
+    let mut held = fixture.connect().await;
+    held.send(fixture.events_head(ONE.len()).as_bytes()).await;
+    let mut other = fixture.connect().await;
+    until_two_in_flight_or_admitted(&mut other).await;
+    let unclean = fixture.server.shutdown().await.unwrap_err();
+    assert_eq!((unclean.connections, unclean.deletions), (1, 0));
+    assert!(held.try_answer(false).await.is_none());
+}

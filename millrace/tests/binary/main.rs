@@ -1,0 +1,7 @@
+//! The real binary, from outside.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test relies on may fail it")]
+
+mod commands;
+mod common;
+mod dev;
