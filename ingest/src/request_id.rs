@@ -60,7 +60,7 @@ mod tests {
             assert_eq!(of(taken).as_bytes(), taken);
         }
         let too_long = [b'a'; REQUEST_ID_BYTES + 1];
-        for refused in [&b""[..], &"caf\u{e9}".as_bytes(), b"a\tb", &too_long] {
+        for refused in [&b""[..], "caf\u{e9}".as_bytes(), b"a\tb", &too_long] {
             let new = of(refused);
             assert_ne!(new.as_bytes(), refused);
             assert!(is_usable(new.as_bytes()));

@@ -101,11 +101,12 @@ fn refuse(route: Route, error: ApiError, request_id: &HeaderValue) -> Response {
 /// Sees to it that the client can read an answer that comes before its body was read: a connection
 /// that is closed on unread bytes is reset.
 fn leave_unread(head: &Parts, rest: Incoming, response: &mut Response) {
-    // Whoever waits for `100 Continue` sends nothing after a refusal.
-    let waits = head.headers.contains_key(EXPECT);
-    if waits || response.headers().contains_key(CONNECTION) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if response.headers().contains_key(CONNECTION) {
         return;
+    }
+    // Whoever waits for `100 Continue` may send no body after a refusal, but a next request.
+    if head.headers.contains_key(EXPECT) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     tokio::spawn(body::drain(rest));
 }

@@ -4,15 +4,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail at any step")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use millrace_schema::{Topic, UserKey};
-use millrace_store::embedded::{Config, EmbeddedStore};
-use millrace_store::{
-    Cell, Change, Claim, Commit, EventQuery, LedgerRow, Stamp, Store, Version, Write,
-};
+use millrace_store::embedded::{self, EmbeddedStore};
+use millrace_store::{Change, Claim, Commit, EventQuery, Stamp, Store, Version, Write};
 use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 const DEVICES: [&str; 3] = ["d", "d1", ""];
 const NAMES: [&str; 3] = ["a", "ab", ""];
@@ -47,9 +48,18 @@ enum Step {
     Reopen,
 }
 
-fn record() -> impl Strategy<Value = Record> {
-    let user = prop::sample::select(vec![("p", "u"), ("p", "u1"), ("pu", "")]);
-    let deed = prop_oneof![
+/// Users of a case, of similar ids.
+fn users(case: u32) -> [UserKey; 3] {
+    let project = format!("{case}.");
+    [
+        UserKey::new(&project, "u"),
+        UserKey::new(&project, "u1"),
+        UserKey::new(format!("{project}u"), ""),
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
         4 => (-2_i64..2, 0_u8..3).prop_map(|(time_us, id)| Deed::Event { time_us, id }),
         2 => Just(Deed::EraseEvents),
         4 => (0_u8..8).prop_map(|names| Deed::Profile { names }),
@@ -57,8 +67,7 @@ fn record() -> impl Strategy<Value = Record> {
         4 => (0_usize..3, 0_u8..8).prop_map(|(device, names)| Deed::Device { device, names }),
         1 => Just(Deed::EndLife),
         1 => Just(Deed::EraseDevices),
-    ];
-    (user, deed).prop_map(|((p, u), deed)| Record { user: UserKey::new(p, u), deed })
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -77,7 +86,7 @@ fn changes(at: usize, record: &Record) -> Vec<Change> {
     let n = at as i64;
     let user = record.user.clone();
     let version = Version { time_us: n, stamp: Stamp(n) };
-    let cell = || Cell { version, value: Some(n.to_string()) };
+    let cell = || millrace_store::Cell { version, value: Some(n.to_string()) };
     let cells = |names| named(names).map(|name| (name.to_owned(), cell())).collect();
     match &record.deed {
         Deed::Event { time_us, id } => vec![
@@ -194,48 +203,67 @@ async fn actual(store: &EmbeddedStore, user: &UserKey) -> Seen {
     seen
 }
 
-/// The topic of a deed is not told apart: one partition applies them all, as the rules are the same.
-async fn run(history: &[Record], steps: Vec<Step>) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = EmbeddedStore::open(dir.path(), Config::default()).unwrap();
-    let mut ledger = store.claim(Topic::Events, 0).await.unwrap();
-    let mut applied = BTreeMap::new();
-    for step in steps {
-        match step {
-            Step::Commit { from, len } => {
-                let records = history.iter().enumerate().skip(from).take(len);
-                let writes = records.clone().flat_map(|(at, record)| {
-                    let stamp = Stamp(at as i64);
-                    changes(at, record).into_iter().map(move |change| Write { stamp, change })
-                });
-                ledger = LedgerRow { sequence: ledger.sequence + 1, ..ledger };
-                let commit =
-                    Commit { writes: writes.collect(), ledger: ledger.clone(), generation: 0 };
-                store.commit(commit).await.unwrap();
-                applied.extend(records.map(|(at, record)| (at, record.clone())));
+/// One partition of the store, and users whose ids nobody else has.
+struct Case<'d> {
+    dir: &'d Path,
+    partition: u32,
+}
+
+impl Case<'_> {
+    fn open(&self) -> EmbeddedStore {
+        EmbeddedStore::open(self.dir, embedded::Config::default()).unwrap()
+    }
+
+    /// Applies the steps. The topics of deeds are not told apart: the rules are the same.
+    async fn run(&self, history: &[Record], steps: Vec<Step>) {
+        let mut store = self.open();
+        let mut ledger = store.claim(Topic::Events, self.partition).await.unwrap();
+        let mut applied = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Commit { from, len } => {
+                    let records = history.iter().enumerate().skip(from).take(len);
+                    let writes = records.clone().flat_map(|(at, record)| {
+                        let stamp = Stamp(at as i64);
+                        changes(at, record).into_iter().map(move |change| Write { stamp, change })
+                    });
+                    ledger.sequence += 1;
+                    let writes = writes.collect();
+                    store
+                        .commit(Commit { writes, ledger: ledger.clone(), generation: 0 })
+                        .await
+                        .unwrap();
+                    applied.extend(records.map(|(at, record)| (at, record.clone())));
+                }
+                Step::Claim => ledger = store.claim(Topic::Events, self.partition).await.unwrap(),
+                Step::Reopen => {
+                    drop(store);
+                    store = self.open();
+                    assert!(store.ledger().await.unwrap().contains(&ledger));
+                }
             }
-            Step::Claim => ledger = store.claim(Topic::Events, 0).await.unwrap(),
-            Step::Reopen => {
-                drop(store);
-                store = EmbeddedStore::open(dir.path(), Config::default()).unwrap();
-                assert_eq!(store.ledger().await.unwrap(), std::slice::from_ref(&ledger));
+            for user in users(self.partition) {
+                assert_eq!(actual(&store, &user).await, expected(&applied, &user), "{user:?}");
             }
-        }
-        for (project, user) in [("p", "u"), ("p", "u1"), ("pu", "")] {
-            let user = UserKey::new(project, user);
-            assert_eq!(actual(&store, &user).await, expected(&applied, &user), "{user:?}");
         }
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn what_is_seen_depends_on_the_stamps_and_not_on_the_order(
-        history in prop::collection::vec(record(), 30),
-        steps in prop::collection::vec(step(), 1..12),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(run(&history, steps));
-    }
+#[test]
+fn what_is_seen_depends_on_the_stamps_and_not_on_the_order() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let partitions = Cell::new(0);
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+    let strategy =
+        (prop::collection::vec((0_usize..3, deed()), 30), prop::collection::vec(step(), 1..12));
+    let tested = TestRunner::new(config).run(&strategy, |(history, steps)| {
+        let partition = partitions.replace(partitions.get() + 1);
+        let users = users(partition);
+        let record = |(user, deed): (usize, Deed)| Record { user: users[user].clone(), deed };
+        let history: Vec<_> = history.into_iter().map(record).collect();
+        runtime.block_on(Case { dir: dir.path(), partition }.run(&history, steps));
+        Ok(())
+    });
+    tested.unwrap();
 }

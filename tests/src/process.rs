@@ -173,7 +173,17 @@ impl Starting {
     ///
     /// # Errors
     /// It ended, or was not ready in time.
-    pub fn ready(mut self) -> Result<Server> {
+    pub fn ready(self) -> Result<Server> {
+        let server = self.greeted()?;
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    /// Waits until the server has said where it listens.
+    ///
+    /// # Errors
+    /// It ended, or did not in time.
+    pub fn greeted(mut self) -> Result<Server> {
         let greeting = match self.greeting() {
             Ok(greeting) => greeting,
             Err(error) => bail!("{error:#}\nstandard error:\n{}", tail(&self.stderr)),
@@ -182,9 +192,7 @@ impl Starting {
         let address = address_of(&greeting.url)?;
         let admin = address_of(&greeting.admin_url)?;
         let (project, key) = (greeting.project_id, greeting.api_key);
-        let server = Server { child, stderr, launch, address, admin, project, key };
-        server.wait_ready()?;
-        Ok(server)
+        Ok(Server { child, stderr, launch, address, admin, project, key })
     }
 
     /// Waits for its end: a start that must fail.
@@ -341,6 +349,14 @@ impl Server {
         let kill = format!("kill -TERM {}", self.pid());
         Command::new("sh").args(["-c", &kill]).status()?;
         Ok((self.child.wait()?, self.launch.clone()))
+    }
+
+    /// Whether it is gone.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.0.try_wait()?.is_some())
     }
 
     /// Waits for it to end by itself.

@@ -205,22 +205,11 @@ async fn an_append_survives_a_client_that_hangs_up() {
     connection.send(body).await;
     drop(connection);
     let mut subscription = fixture.log.subscribe("test", &[Topic::Events]).unwrap();
-    let mut readers = Vec::new();
+    let mut readers = tokio::task::JoinSet::new();
     for _ in 0..fixture.log.partitions() {
         let mut reader = subscription.next().await.unwrap().unwrap();
         reader.seek(0).await.unwrap();
-        readers.push(tokio::spawn(async move { reader.read(1).await.unwrap().len() }));
+        readers.spawn(async move { reader.read(1).await.unwrap().len() });
     }
-    let (first, ..) = futures_select(readers).await;
-    assert_eq!(first, 1);
-}
-
-/// The result of the task that ends first.
-async fn futures_select(tasks: Vec<tokio::task::JoinHandle<usize>>) -> (usize, ()) {
-    let (done, mut ended) = tokio::sync::mpsc::channel(1);
-    for task in tasks {
-        let done = done.clone();
-        tokio::spawn(async move { done.send(task.await.unwrap()).await });
-    }
-    (ended.recv().await.unwrap(), ())
+    assert_eq!(readers.join_next().await.unwrap().unwrap(), 1);
 }

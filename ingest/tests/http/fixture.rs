@@ -140,6 +140,25 @@ impl Fixture {
         )
     }
 
+    /// A connection whose events call is being read: only the body is still to come.
+    pub(crate) async fn being_read(&self, length: usize) -> Connection {
+        self.continued(&self.events_head(length)).await
+    }
+
+    /// The same, of a body in chunks.
+    pub(crate) async fn being_read_in_chunks(&self) -> Connection {
+        let head = self.events_head(0);
+        self.continued(&head.replace("Content-Length: 0", "Transfer-Encoding: chunked")).await
+    }
+
+    async fn continued(&self, head: &str) -> Connection {
+        let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
+        let mut connection = self.connect().await;
+        connection.send(head.as_bytes()).await;
+        assert_eq!(connection.answer(true).await.status, 100);
+        connection
+    }
+
     /// All records of a topic.
     pub(crate) async fn records(&self, topic: Topic) -> Vec<(u32, LogRecord)> {
         let mut found = Vec::new();

@@ -1,6 +1,10 @@
 //! The front door over HTTP, on the embedded engines.
 
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod shutdown;

@@ -17,10 +17,8 @@ async fn a_request_held_open_by_its_last_byte_is_finished() {
     let mut idle = fixture.connect().await;
     idle.send(b"GET /healthz HTTP/1.1\r\n\r\n").await;
     idle.answer(false).await;
-    let mut held = fixture.connect().await;
-    held.send(fixture.events_head(ONE.len()).as_bytes()).await;
+    let mut held = fixture.being_read(ONE.len()).await;
     held.send(&ONE[..ONE.len() - 1]).await;
-    until_two_in_flight_or_admitted(&mut idle).await;
 
     let Fixture { server, log, _dir: dir, .. } = fixture;
     let shutdown = tokio::spawn(server.shutdown());
@@ -46,23 +44,11 @@ async fn a_request_held_open_by_its_last_byte_is_finished() {
     drop(dir);
 }
 
-/// A request that follows the held one's bytes and is answered shows that the server has begun to
-/// read the held one; both arrive in order on a loopback with one reactor.
-async fn until_two_in_flight_or_admitted(other: &mut Connection) {
-    for _ in 0..2 {
-        other.send(b"GET /healthz HTTP/1.1\r\n\r\n").await;
-        other.answer(false).await;
-    }
-}
-
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_off_and_said() {
     let config = Config { shutdown_deadline: Duration::from_millis(50), ..config() };
     let fixture = Fixture::with(config, None).await;
-    let mut held = fixture.connect().await;
-    held.send(fixture.events_head(ONE.len()).as_bytes()).await;
-    let mut other = fixture.connect().await;
-    until_two_in_flight_or_admitted(&mut other).await;
+    let mut held = fixture.being_read(ONE.len()).await;
     let unclean = fixture.server.shutdown().await.unwrap_err();
     assert_eq!((unclean.connections, unclean.deletions), (1, 0));
     assert!(held.try_answer(false).await.is_none());

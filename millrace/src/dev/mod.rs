@@ -103,3 +103,26 @@ async fn start(
     background.spawn(metrics::upkeep(recorder));
     Ok((Running { server, workers, background }, greeting))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn an_engine_that_fails_for_good_stops_everything_with_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let args = ["millrace", "dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let Command::Dev(options) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("another command")
+        };
+        let failed = Box::pin(async { "fdatasync: out of luck".to_owned() });
+        let wrap: Wrap = Box::new(|engines| Engines { failed, ..engines });
+        let error = run(&data, true, &options, wrap).unwrap_err();
+        assert!(format!("{error:#}").contains("fdatasync: out of luck"), "{error:#}");
+        DataFolder::open(Layout::new(&data)).unwrap();
+    }
+}

@@ -49,7 +49,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path) -> Self {
-        let (child, mut stdout, stderr) = spawn(data, &["--json"]);
+        Self::start_with(data, &[])
+    }
+
+    pub(crate) fn start_with(data: &Path, args: &[&str]) -> Self {
+        let (child, mut stdout, stderr) = spawn(data, &[args, &["--json"]].concat());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let greeting = serde_json::from_str(&line)
@@ -74,8 +78,18 @@ impl Server {
     }
 
     /// Sends SIGTERM and waits; its exit, and what else it wrote to stdout and stderr.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String, String) {
+    pub(crate) fn terminate(self) -> (ExitStatus, String, String) {
+        self.signal();
+        self.ended()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn signal(&self) {
         terminate(self.child.id());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String, String) {
         let status = wait(&mut self.child);
         (status, rest(&mut self.stdout), rest(&mut self.stderr))
     }

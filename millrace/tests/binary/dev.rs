@@ -1,8 +1,8 @@
 //! `millrace dev`, as the real binary: how it starts, what it says, how it stops.
 
 use std::fs;
-use std::io::BufRead;
-use std::net::TcpListener;
+use std::io::{BufRead, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -72,6 +72,64 @@ fn what_was_accepted_is_there_after_a_kill_and_the_stale_socket_is_no_hindrance(
     eventually("the profile is read back", || server.get(path, &key).status == 200);
     let user = server.get(path, &key).json();
     assert_eq!(user["properties"]["mkt_name"]["value"], "Mina");
+}
+
+/// A request of which the last byte is still to come.
+fn unfinished(server: &Server) -> TcpStream {
+    let (address, key) = (server.address(), server.field("api_key"));
+    let body = r#"{"events":[{"name":"mkt_login","user_id":"mina"}]}"#;
+    let length = body.len();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/api/events?project_id=demo HTTP/1.1\r\nHost: {address}\r\n\
+         Authorization: Bearer {key}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server says this when it has begun to read the body.
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&body.as_bytes()[..length - 1]).unwrap();
+    stream
+}
+
+fn signal_and_wait_for_the_closed_door(server: &Server) {
+    server.signal();
+    eventually("no connection is accepted", || TcpStream::connect(server.address()).is_err());
+}
+
+#[test]
+fn a_request_under_way_is_finished_before_the_process_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&data(&folder));
+    let mut request = unfinished(&server);
+    signal_and_wait_for_the_closed_door(&server);
+    request.write_all(b"}").unwrap();
+    let answer = rest(&mut request);
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let (status, _, err) = server.ended();
+    assert_eq!(status.code(), Some(0), "{err}");
+}
+
+#[test]
+fn a_request_that_is_cut_off_at_the_deadline_shows_in_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(&data(&folder), &["--shutdown-timeout-ms", "50"]);
+    let _request = unfinished(&server);
+    let (status, _, err) = server.terminate();
+    assert_eq!(status.code(), Some(1), "{err}");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let patient = ["--shutdown-timeout-ms", "3600000", "--body-timeout-ms", "3600000"];
+    let server = Server::start_with(&data(&folder), &patient);
+    let _request = unfinished(&server);
+    signal_and_wait_for_the_closed_door(&server);
+    let (status, _, err) = server.terminate();
+    assert_eq!(status.code(), Some(1), "{err}");
+    assert!(err.contains("a second signal"), "{err}");
 }
 
 #[test]

@@ -1,0 +1,239 @@
+//! The delivery oracle while the disk fails: syncs, space, power.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millrace_log::Log;
+use millrace_log::embedded::{Config, EmbeddedLog};
+use millrace_schema::Topic;
+use millrace_tests::client::Request;
+use millrace_tests::generator::{Mix, path};
+use millrace_tests::process::{Launch, Server};
+use millrace_tests::shim::{Shim, Tail, copy_folder};
+use millrace_tests::world::World;
+
+/// A server on a fresh folder, with the shim around it.
+fn start(world: &World) -> Result<(Server, Shim)> {
+    let shim = Shim::around(&world.data())?;
+    let server = shim.preload(Launch::dev(&world.data())?)?.start()?;
+    Ok((server, shim))
+}
+
+/// A request with one event that means nothing to the oracle's users.
+fn probe(server: &Server) -> Request {
+    let body = r#"{"events":[{"name":"probe","user_id":"probe"}]}"#;
+    server.client().call(path::EVENTS, body)
+}
+
+/// Sends probes until one is answered with this status, and returns the answer's `Retry-After`.
+fn await_status(server: &Server, status: u16) -> Result<Option<String>> {
+    for _ in 0..3_000 {
+        let answer = server.client().send(&probe(server))?;
+        if answer.status == status {
+            return Ok(answer.header("retry-after").map(str::to_owned));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("no answer {status}; standard error:\n{}", server.stderr())
+}
+
+#[test]
+fn a_failing_sync_of_the_log_ends_the_process_and_loses_nothing() -> Result<()> {
+    let mut world = World::new("failing fdatasync")?;
+    let (mut server, shim) = start(&world)?;
+    for round in 0..3 {
+        let cast = world.cast(&format!("eio{round}"), 6);
+        let traffic = world.traffic(&server, &cast, Mix::default(), 3, usize::MAX);
+        std::thread::sleep(Duration::from_millis(150));
+        shim.rules(&format!("sync-eio /log/ {}", world.rng.u32(1..20)))?;
+        let (status, launch) = server.ended()?;
+        ensure!(!status.success(), "the process ended well after a failed fdatasync");
+        world.resend = traffic.stop()?;
+        world.history.process_ended();
+        shim.rules("")?;
+        server = launch.start()?;
+        world.expect_clean(&server, &world.users)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_503_and_loses_nothing_and_space_that_returns_is_used() -> Result<()> {
+    let mut world = World::new("full disk")?;
+    world.circumstances.whole_history = false;
+    let (server, shim) = start(&world)?;
+    let cast = world.cast("full", 8);
+    for _ in 0..3 {
+        let traffic = world.traffic(&server, &cast, Mix::default(), 3, usize::MAX);
+        shim.rules(&format!("write-enospc /log/ {}", world.rng.u32(0..30_000)))?;
+        let retry_after = await_status(&server, 503)?.context("a 503 without Retry-After")?;
+        retry_after.parse::<u32>().context("Retry-After is no integer")?;
+        ensure!(server.probe("/healthz")? == 200, "not alive while the disk is full");
+        shim.rules("")?;
+        await_status(&server, 202)?;
+        traffic.stop()?;
+        world.expect_clean(&server, &world.users)?;
+    }
+    let launch = server.kill_9()?;
+    world.history.process_ended();
+    world.expect_clean(&launch.start()?, &world.users)
+}
+
+#[test]
+fn too_little_free_space_is_503_with_retry_after() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let launch = Launch::dev(&data)?.arg("--disk-floor-bytes").arg("1000000000000000");
+    // It is alive and not ready, so only the greeting is waited for.
+    let server = launch.spawn()?.greeted()?;
+    let answer = server.client().send(&probe(&server))?;
+    ensure!(answer.status == 503, "{answer:?}");
+    ensure!(answer.header("retry-after").is_some(), "{answer:?}");
+    ensure!(server.probe("/healthz")? == 200 && server.probe("/readyz")? == 503, "probes");
+    Ok(())
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_delays_and_loses_nothing() -> Result<()> {
+    let mut world = World::new("failing store")?;
+    let (mut server, shim) = start(&world)?;
+    for rule in ["write-eio /store/ 2000", "write-enospc /store/ 2000", "sync-eio /store/ 1"] {
+        let cast = world.cast(&format!("store{}", rule.len()), 6);
+        let traffic = world.traffic(&server, &cast, Mix::default(), 3, 60);
+        shim.rules(rule)?;
+        world.resend = traffic.join()?;
+        shim.rules("")?;
+        // An engine that cannot go on in this process may end it; it must not hang, nor lose.
+        if server.has_ended()? {
+            world.history.process_ended();
+            server = server.launch().clone().start()?;
+        }
+        let clean = world.expect_clean(&server, &world.users);
+        if clean.is_err() && server.has_ended()? {
+            world.history.process_ended();
+            server = server.launch().clone().start()?;
+            world.expect_clean(&server, &world.users)?;
+        } else {
+            clean.context(rule)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_promised() -> Result<()> {
+    let mut world = World::new("power cut")?;
+    let (mut server, shim) = start(&world)?;
+    let parts = [&["log"][..], &["store"], &["log", "store"]];
+    for (round, tail) in Tail::ALL.into_iter().cycle().take(12).enumerate() {
+        let cast = world.cast(&format!("cut{round}"), 5);
+        let traffic = world.traffic(&server, &cast, Mix::default(), 3, usize::MAX);
+        std::thread::sleep(Duration::from_millis(world.rng.u64(50..250)));
+        let launch = server.kill_9()?;
+        world.resend = traffic.stop()?;
+        world.history.process_ended();
+        let cut = parts[round / Tail::ALL.len() % parts.len()];
+        for part in cut {
+            let gone = shim.power_cut(part, tail, &mut world.rng)?;
+            println!("round {round}: {tail:?} of {part}: {gone} bytes");
+        }
+        server = launch.start().with_context(|| format!("{tail:?} of {cut:?}"))?;
+        let clean = world.expect_clean(&server, &world.users);
+        clean.with_context(|| format!("round {round}: {tail:?} of {cut:?}"))?;
+    }
+    Ok(())
+}
+
+/// Writes to a log that is killed between a write and its sync. Returns the newest segment and
+/// how much of it was synced before that.
+fn torn_log(world: &mut World) -> Result<(PathBuf, u64)> {
+    let (server, shim) = start(world)?;
+    let cast = world.cast("torn", 4);
+    let mix = Mix { large: false, ..Mix::default() };
+    world.traffic(&server, &cast, mix, 3, 30).join()?;
+    let segment = world.data().join("log/00000000000000000001.segment");
+    shim.rules("sync-kill /log/ 1")?;
+    let synced = fs::metadata(&segment)?.len();
+    let traffic = world.traffic(&server, &cast, mix, 1, 1_000);
+    server.ended()?;
+    world.resend = traffic.stop()?;
+    world.history.process_ended();
+    Ok((segment, synced))
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_of_the_last_records_is_cut_off() -> Result<()> {
+    let mut world = World::new("torn tail")?;
+    let (segment, synced) = torn_log(&mut world)?;
+    let whole = fs::read(&segment)?;
+    let end = u64::try_from(whole.len())?;
+    ensure!(end > synced, "nothing was written before the sync that failed");
+    let folder = world.folder().join("copy");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let least = ends(&runtime, &folder, &segment, &whole[..usize::try_from(synced)?])?;
+    let most = ends(&runtime, &folder, &segment, &whole)?;
+    ensure!(most > least, "the unsynced group does not count even when it is whole");
+    for cut in synced..end {
+        let mut torn = whole[..usize::try_from(cut)?].to_vec();
+        let shortened = ends(&runtime, &folder, &segment, &torn)?;
+        ensure!((least..=most).contains(&shortened), "cut at {cut}: {shortened} records");
+        torn = whole.clone();
+        torn[usize::try_from(cut)?] ^= 0x55;
+        let flipped = ends(&runtime, &folder, &segment, &torn)?;
+        ensure!((least..=most).contains(&flipped), "flipped at {cut}: {flipped} records");
+    }
+    // The real binary, from copies of the whole folder, at a sample of bytes.
+    let name = segment.strip_prefix(world.data())?;
+    for round in 0..6 {
+        let cut = world.rng.u64(synced..end);
+        let data = world.folder().join(format!("sample{round}"));
+        copy_folder(&world.data(), &data)?;
+        fs::OpenOptions::new().write(true).open(data.join(name))?.set_len(cut)?;
+        let server = Launch::dev(&data)?.start()?;
+        world.expect_clean(&server, &world.users).with_context(|| format!("cut at {cut}"))?;
+    }
+    Ok(())
+}
+
+/// Opens a log of one segment with these bytes and counts its records.
+fn ends(
+    runtime: &tokio::runtime::Runtime,
+    folder: &Path,
+    segment: &Path,
+    bytes: &[u8],
+) -> Result<u64> {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join(segment.file_name().context("no name")?), bytes)?;
+    let log = EmbeddedLog::open(folder, Config::default())?;
+    runtime.block_on(async {
+        let mut sum = 0;
+        for topic in Topic::ALL {
+            for partition in 0..log.partitions() {
+                sum += log.bounds(topic, partition).await?.end;
+            }
+        }
+        log.close().await?;
+        Ok(sum)
+    })
+}
+
+#[test]
+fn damage_before_good_records_refuses_to_start_and_names_the_repair() -> Result<()> {
+    let mut world = World::new("damage")?;
+    let server = Launch::dev(&world.data())?.start()?;
+    let cast = world.cast("damage", 4);
+    world.traffic(&server, &cast, Mix::default(), 2, 30).join()?;
+    world.expect_clean(&server, &world.users)?;
+    let launch = server.kill_9()?;
+    let segment = world.data().join("log/00000000000000000001.segment");
+    let mut bytes = fs::read(&segment)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes)?;
+    let (status, error) = launch.spawn()?.ended()?;
+    ensure!(!status.success(), "started on a damaged log");
+    ensure!(error.contains("log repair"), "the repair is not named:\n{error}");
+    Ok(())
+}
