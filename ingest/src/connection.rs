@@ -43,7 +43,7 @@ where
     /// connections that were cut off at the deadline.
     pub(crate) async fn run(self, stop: watch::Receiver<bool>) -> usize {
         let Self { tcp, ctx, connections_max, deadline, serve } = self;
-        let turns = Arc::new(Semaphore::new(connections_max));
+        let turns = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let mut open = JoinSet::new();
         let mut stopped = stop.clone();
         loop {

@@ -120,7 +120,10 @@ fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!(REQUESTS, "Requests answered, by route and status");
     describe_histogram!(SECONDS, Unit::Seconds, "From the head of a request to its answer");
-    describe_counter!(ITEMS, "Items accepted (durable) and rejected, by route");
+    describe_counter!(
+        ITEMS,
+        "Items accepted (durable) and rejected (with all of a refused request), by route"
+    );
     describe_counter!(BODY_BYTES, Unit::Bytes, "Bytes of bodies as they came, by route");
     describe_gauge!(IN_FLIGHT, "Requests being answered");
     describe_gauge!(ADMITTED, Unit::Bytes, "Bytes of bodies in memory");

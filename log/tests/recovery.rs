@@ -61,7 +61,7 @@ async fn three_groups(dir: &Path) -> (Vec<u8>, Vec<Range<usize>>) {
     for group in 0..3 {
         let records = TOPICS.map(|topic| (topic, ["first", "second", "third"][group]));
         append(&log, &records).await;
-        let end = fs::metadata(segment(dir, 1)).unwrap().len() as usize;
+        let end = inspect(dir).unwrap().segments[0].bytes as usize;
         groups.push(start..end);
         start = end;
     }

@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
     /// The profiles of some users, in their order.
     fn profiles(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Option<ProfileRow>>>;
 
-    /// The device rows of some users, in their order, with those that a `life` hides left out.
+    /// The device rows of some users, in their order.
     fn devices(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Devices>>;
 
     /// All claims on some devices of a project, in the order of the devices.

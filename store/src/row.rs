@@ -73,16 +73,22 @@ pub struct Devices {
     pub life: Option<Stamp>,
     /// Rows by device id.
     pub rows: BTreeMap<String, DeviceRow>,
+    /// Devices of an ended life whose rows are still to be erased. They are nobody's to read, but
+    /// they lead an erasure that was cut short to the claims that it must erase.
+    pub hidden: Vec<String>,
 }
 
 /// What one user (or nobody) has to say about who owns a device. The owner is the holder of the
-/// latest `linked`, unless the same holder's `unlinked` is later.
+/// latest link, unless the same holder's `unlinked` is later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The user; `None`: the device was unlinked without naming one, so `linked` is to nobody.
     pub holder: Option<String>,
     /// The latest link.
     pub linked: Option<Version>,
+    /// When the front door took it, microseconds. Between holders whose links are of the same time
+    /// it decides, because stamps of different partitions do not compare.
+    pub received_us: Micros,
     /// The latest unlink by this holder.
     pub unlinked: Option<Version>,
 }
@@ -90,9 +96,13 @@ pub struct Claim {
 impl Claim {
     /// Who owns a device, given all claims on it.
     pub fn owner(claims: &[Self]) -> Option<&str> {
-        // Versions of different partitions may be equal; then the holder's name decides, so that
-        // every reader finds the same owner.
-        let latest = claims.iter().max_by_key(|claim| (claim.linked, claim.holder.as_deref()))?;
+        // Two front doors may take two links in the same microsecond; then the holder's name
+        // decides, so that every reader finds the same owner.
+        let order = |claim: &&Self| {
+            let time_us = claim.linked.map(|linked| linked.time_us);
+            (time_us, claim.received_us, claim.holder.clone())
+        };
+        let latest = claims.iter().max_by_key(order)?;
         let linked = latest.linked?;
         let left = latest.unlinked.is_some_and(|unlinked| unlinked > linked);
         latest.holder.as_deref().filter(|_| !left)
@@ -365,7 +375,12 @@ mod tests {
     fn claim(holder: Option<&str>, linked: Option<i64>, unlinked: Option<i64>) -> Claim {
         let version = |time_us| Version { time_us, stamp: Stamp(1) };
         let holder = holder.map(str::to_owned);
-        Claim { holder, linked: linked.map(version), unlinked: unlinked.map(version) }
+        Claim {
+            holder,
+            linked: linked.map(version),
+            received_us: 0,
+            unlinked: unlinked.map(version),
+        }
     }
 
     #[test]
@@ -383,6 +398,7 @@ mod tests {
             (vec![claim(a, Some(1), None), claim(nobody, Some(2), None)], None),
             (vec![claim(a, Some(3), None), claim(nobody, Some(2), None)], a),
             (vec![claim(b, Some(1), None), claim(a, Some(1), None)], b),
+            (vec![claim(b, Some(1), None), Claim { received_us: 7, ..claim(a, Some(1), None) }], a),
         ];
         for (mut claims, owner) in table {
             assert_eq!(Claim::owner(&claims), owner, "{claims:?}");

@@ -31,7 +31,7 @@ fn commit(last: &LedgerRow, payload_bytes: usize) -> Commit {
     let cells = [("n".to_owned(), Cell { version, value: Some(n.to_string()) })];
     let (user, device_id) = (user(last.partition), last.partition.to_string());
     let holder = Some(user.user.clone());
-    let claim = Claim { holder, linked: Some(version), unlinked: None };
+    let claim = Claim { holder, linked: Some(version), received_us: 0, unlinked: None };
     // Bytes that do not compress, so that buffers fill.
     let noise = (0..payload_bytes as u64).map(|i| ((i * i * 0x9e37_79b9) >> 13) as u8);
     let changes = [

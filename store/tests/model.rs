@@ -112,7 +112,7 @@ fn changes(at: usize, record: &Record) -> Vec<Change> {
         Deed::Device { device, names } => {
             let device_id = DEVICES[*device].to_owned();
             let holder = Some(user.user.clone());
-            let claim = Claim { holder, linked: Some(version), unlinked: None };
+            let claim = Claim { holder, linked: Some(version), received_us: 0, unlinked: None };
             let project = user.project.clone();
             vec![
                 Change::PutDevice {

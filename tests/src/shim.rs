@@ -103,6 +103,14 @@ impl Shim {
         Ok(sizes)
     }
 
+    /// Up to where a file is safe.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn safe_bytes(&self, path: &Path) -> Result<u64> {
+        Ok(self.synced()?.get(&identity(&fs::metadata(path)?)?).copied().unwrap_or(0))
+    }
+
     /// Does to the files of `part` of the data folder (`""`: all of it) what a power cut may do:
     /// whatever was not synced goes as `tail` says. To be called when no process is left. Returns
     /// how many bytes went.
@@ -114,8 +122,7 @@ impl Shim {
         let mut gone = 0;
         for path in files_below(&self.root.join(part))? {
             let meta = fs::metadata(&path)?;
-            let birth = meta.created()?.duration_since(UNIX_EPOCH)?.as_nanos();
-            let safe = synced.get(&(meta.ino(), birth)).copied().unwrap_or(0);
+            let safe = synced.get(&identity(&meta)?).copied().unwrap_or(0);
             if safe >= meta.len() {
                 continue;
             }
@@ -124,6 +131,11 @@ impl Shim {
         }
         Ok(gone)
     }
+}
+
+/// A file, whatever its name is now: inode and birth.
+fn identity(meta: &fs::Metadata) -> Result<(u64, u128)> {
+    Ok((meta.ino(), meta.created()?.duration_since(UNIX_EPOCH)?.as_nanos()))
 }
 
 /// What becomes of bytes that were written and not synced.

@@ -155,11 +155,11 @@ fn torn_log(world: &mut World) -> Result<(PathBuf, u64)> {
     world.traffic(&server, &cast, mix, 3, 30).join()?;
     let segment = world.data().join("log/00000000000000000001.segment");
     shim.rules("sync-kill /log/ 1")?;
-    let synced = fs::metadata(&segment)?.len();
     let traffic = world.traffic(&server, &cast, mix, 1, 1_000);
     server.ended()?;
     world.resend = traffic.stop()?;
     world.history.process_ended();
+    let synced = shim.safe_bytes(&segment)?;
     Ok((segment, synced))
 }
 

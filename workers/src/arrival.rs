@@ -7,7 +7,7 @@ use millrace_schema::record::{
 };
 use millrace_schema::time::Micros;
 use millrace_schema::user::{write_device_key, write_user_key};
-use millrace_schema::{Topic, UserKey, limits};
+use millrace_schema::{Topic, limits};
 use millrace_store::{Erasure, Stamp, Version};
 
 /// One record of a batch. `record` is an error text when it can never be stored.

@@ -1,6 +1,7 @@
 //! The erasures that decide about a batch's detoured records.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use millrace_schema::record::{Body, Record};
 use millrace_schema::{Topic, UserKey};
@@ -21,9 +22,9 @@ impl Erasures {
         let mut erasures = HashMap::new();
         for arrival in batch.iter().filter(|arrival| arrival.detour.is_some()) {
             let Some(user) = arrival.record.as_ref().ok().and_then(user_of) else { continue };
-            if !erasures.contains_key(&user) {
-                let of_user = store.erasures(user.clone(), topic).await?;
-                erasures.insert(user, of_user);
+            if let Entry::Vacant(vacant) = erasures.entry(user) {
+                let of_user = store.erasures(vacant.key().clone(), topic).await?;
+                vacant.insert(of_user);
             }
         }
         Ok(Self(erasures))

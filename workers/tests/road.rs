@@ -1,5 +1,7 @@
 //! From the log to the store and back, over the real embedded engines.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

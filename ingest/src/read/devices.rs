@@ -81,7 +81,7 @@ mod tests {
 
     fn linked(holder: Option<&str>, time_us: i64) -> Claim {
         let linked = Some(Version { time_us, stamp: Stamp(1) });
-        Claim { holder: holder.map(str::to_owned), linked, unlinked: None }
+        Claim { holder: holder.map(str::to_owned), linked, received_us: 0, unlinked: None }
     }
 
     fn row(cells: &[(&str, Option<&str>)]) -> DeviceRow {

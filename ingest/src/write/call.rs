@@ -9,6 +9,7 @@ use millrace_schema::error::{ErrorCode, ItemErrors};
 use millrace_schema::limits::IDEMPOTENCY_KEY_BYTES;
 use millrace_schema::parse::{Format, Parsed};
 
+use crate::context::Context;
 use crate::decode::Encoding;
 use crate::error::ApiError;
 use crate::route::Route;
@@ -61,22 +62,29 @@ impl Call {
     ///
     /// # Errors
     /// 400 with all errors, unless the call is lenient.
-    pub(super) fn judge<T>(&self, parsed: Parsed<T>) -> Result<(Vec<T>, Rejected), ApiError> {
+    pub(super) fn judge<T>(
+        &self,
+        ctx: &Context,
+        parsed: Parsed<T>,
+    ) -> Result<(Vec<T>, Rejected), ApiError> {
         let Parsed { items, errors, total } = parsed;
-        let items_rejected = total.saturating_sub(items.len());
-        let rejected = self.judge_errors(errors, items_rejected)?;
+        let bad = total.saturating_sub(items.len());
+        let rejected = self.judge_errors(ctx, errors, bad, total)?;
         Ok((items, rejected))
     }
 
-    /// As [`Call::judge`], of errors alone.
+    /// As [`Call::judge`], of errors alone: `bad` of `total` items have them.
     pub(super) fn judge_errors(
         &self,
+        ctx: &Context,
         errors: ItemErrors,
-        items: usize,
+        bad: usize,
+        total: usize,
     ) -> Result<Rejected, ApiError> {
         if self.lenient || errors.is_empty() {
-            return Ok(Rejected { errors, items });
+            return Ok(Rejected { errors, items: bad });
         }
+        ctx.metrics.of(self.route).items(0, total);
         Err(ApiError::Invalid(errors))
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn many_users(
     let parsed = parsed.map_err(ApiError::Invalid)?;
     // Not `total - users`: a repeated id is not a bad one.
     let bad = parsed.errors.total;
-    let rejected = call.judge_errors(parsed.errors, bad)?;
+    let rejected = call.judge_errors(ctx, parsed.errors, bad, parsed.total)?;
     let mut users: Vec<String> = parsed.users.into_iter().map(str::to_owned).collect();
     users.sort_unstable();
     Plan::new(ctx, call, body, users, parsed.erase, rejected)

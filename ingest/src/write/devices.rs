@@ -18,9 +18,11 @@ pub(super) fn submit(
 ) -> Result<Submitted, ApiError> {
     let received_us = ctx.clock.now_us();
     let parsed = parser.devices(body, call.format, &ctx.config.limits, received_us);
-    let (items, rejected) = call.judge(parsed.map_err(ApiError::Invalid)?)?;
+    let (items, rejected) = call.judge(ctx, parsed.map_err(ApiError::Invalid)?)?;
     let mut batch = batch_for(items.len(), body);
     for item in items {
+        // Each its own time: items of one request may link one device to several users.
+        let received_us = ctx.clock.now_us();
         let record = Body::Device(item.device);
         push(&mut batch, ctx.partitions, Topic::Devices, call.project(), received_us, record);
     }

@@ -26,7 +26,7 @@ pub(super) fn submit(
 ) -> Result<Submitted, ApiError> {
     let received_us = ctx.clock.now_us();
     let parsed = parser.events(body, call.format, &ctx.config.limits, received_us);
-    let (items, rejected) = call.judge(parsed.map_err(ApiError::Invalid)?)?;
+    let (items, rejected) = call.judge(ctx, parsed.map_err(ApiError::Invalid)?)?;
     let mut batch = batch_for(items.len(), body);
     let mut ids = Ids::new(call.project(), call.idempotency_key(), received_us);
     for item in items {

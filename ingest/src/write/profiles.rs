@@ -18,7 +18,7 @@ pub(super) fn submit(
 ) -> Result<Submitted, ApiError> {
     let received_us = ctx.clock.now_us();
     let parsed = parser.profiles(body, call.format, &ctx.config.limits, received_us);
-    let (items, rejected) = call.judge(parsed.map_err(ApiError::Invalid)?)?;
+    let (items, rejected) = call.judge(ctx, parsed.map_err(ApiError::Invalid)?)?;
     let mut batch = batch_for(items.len(), body);
     for item in items {
         let record = Body::Profile(item.profile);

@@ -197,19 +197,17 @@ async fn a_chunked_body_and_two_requests_on_one_connection_are_read() {
 }
 
 #[tokio::test]
-async fn an_append_survives_a_client_that_hangs_up() {
+async fn appends_and_deletions_survive_a_client_that_hangs_up() {
     let fixture = Fixture::new().await;
-    let body = br#"{"events":[{"name":"n","user_id":"u"}]}"#;
-    let mut connection = fixture.connect().await;
-    connection.send(fixture.events_head(body.len()).as_bytes()).await;
-    connection.send(body).await;
-    drop(connection);
-    let mut subscription = fixture.log.subscribe("test", &[Topic::Events]).unwrap();
-    let mut readers = tokio::task::JoinSet::new();
-    for _ in 0..fixture.log.partitions() {
-        let mut reader = subscription.next().await.unwrap().unwrap();
-        reader.seek(0).await.unwrap();
-        readers.spawn(async move { reader.read(1).await.unwrap().len() });
+    let event = br#"{"events":[{"name":"n","user_id":"u"}]}"#;
+    let deletion = br#"{"user_id":"u"}"#;
+    let table = [(EVENTS, &event[..], Topic::Events), (DELETION, deletion, Topic::Deletions)];
+    for (path, body, topic) in table {
+        let mut connection = fixture.connect().await;
+        let head = fixture.events_head(body.len()).replace(EVENTS, path);
+        connection.send(head.as_bytes()).await;
+        connection.send(body).await;
+        drop(connection);
+        fixture.wait_for_a_record(topic).await;
     }
-    assert_eq!(readers.join_next().await.unwrap().unwrap(), 1);
 }

@@ -159,6 +159,18 @@ impl Fixture {
         connection
     }
 
+    /// Waits until a topic has a record.
+    pub(crate) async fn wait_for_a_record(&self, topic: Topic) {
+        let mut subscription = self.log.subscribe("waiting", &[topic]).unwrap();
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..self.log.partitions() {
+            let mut reader = subscription.next().await.unwrap().unwrap();
+            reader.seek(0).await.unwrap();
+            readers.spawn(async move { reader.read(1).await.unwrap().len() });
+        }
+        assert_eq!(readers.join_next().await.unwrap().unwrap(), 1);
+    }
+
     /// All records of a topic.
     pub(crate) async fn records(&self, topic: Topic) -> Vec<(u32, LogRecord)> {
         let mut found = Vec::new();

@@ -1,6 +1,8 @@
 //! The front door over HTTP, on the embedded engines.
 
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod fixture;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use millrace_accounts::Scope;
 use millrace_ingest::Config;
-use millrace_log::{AppendError, Appended, Batch, Bounds, BoxFuture, Log, LogError, Subscription};
 use millrace_schema::Topic;
 use millrace_schema::limits::Limits;
 
+use crate::broken::Broken;
 use crate::fixture::{Connection, Fixture, QUERY, config};
 
 const EVENTS: &str = "/v1/api/events";
@@ -192,45 +192,11 @@ async fn a_project_over_its_rate_is_429_with_an_integer_retry_after() {
     assert!(answer.headers["retry-after"].parse::<u64>().unwrap() >= 1);
 }
 
-/// A log that refuses, or never answers.
-struct Broken {
-    answers: bool,
-}
-
-impl Log for Broken {
-    fn partitions(&self) -> u32 {
-        4
-    }
-
-    fn append(&self, _: Batch) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        if self.answers {
-            return Box::pin(async { Err(AppendError::Unavailable("/secret".to_owned())) });
-        }
-        Box::pin(std::future::pending())
-    }
-
-    fn subscribe(&self, _: &str, _: &[Topic]) -> Result<Box<dyn Subscription>, LogError> {
-        Err(LogError::Unavailable("broken".to_owned()))
-    }
-
-    fn bounds(&self, _: Topic, _: u32) -> BoxFuture<'_, Result<Bounds, LogError>> {
-        Box::pin(async { Err(LogError::Unavailable("broken".to_owned())) })
-    }
-
-    fn health(&self) -> Result<(), String> {
-        Err("broken".to_owned())
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), LogError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
 #[tokio::test]
 async fn a_log_that_fails_or_is_silent_is_503_and_not_ready() {
     for answers in [true, false] {
         let config = Config { append_timeout: Duration::from_millis(20), ..config() };
-        let fixture = Fixture::with(config, Some(Arc::new(Broken { answers }))).await;
+        let fixture = Fixture::with(config, Some(Arc::new(Broken::new(answers)))).await;
         for (path, body) in [(EVENTS, ONE), (CALLS[3], br#"{"user_id":"u"}"#)] {
             let answer = fixture.post(path, "", body).await;
             assert_eq!((answer.status, &*answer.headers["retry-after"]), (503, "1"), "{path}");

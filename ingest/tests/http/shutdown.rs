@@ -1,11 +1,14 @@
 //! Stopping, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_ingest::Config;
+use millrace_log::Log;
 use millrace_schema::Topic;
 use tokio::net::TcpStream;
 
+use crate::broken::Broken;
 use crate::fixture::{Connection, Fixture, config};
 
 const ONE: &[u8] = br#"{"events":[{"name":"n","user_id":"u"}]}"#;
@@ -52,4 +55,21 @@ async fn a_request_that_never_ends_is_cut_off_and_said() {
     let unclean = fixture.server.shutdown().await.unwrap_err();
     assert_eq!((unclean.connections, unclean.deletions), (1, 0));
     assert!(held.try_answer(false).await.is_none());
+}
+
+#[tokio::test]
+async fn a_deletion_whose_client_is_gone_is_waited_for_and_counted() {
+    let config = Config { shutdown_deadline: Duration::from_millis(50), ..config() };
+    let log = Arc::new(Broken::new(false));
+    let shared: Arc<dyn Log> = log.clone();
+    let fixture = Fixture::with(config, Some(shared)).await;
+    let body = br#"{"user_id":"u"}"#;
+    let head = fixture.events_head(body.len());
+    let mut connection = fixture.connect().await;
+    connection.send(head.replace("events", "profile/user/deletion-job").as_bytes()).await;
+    connection.send(body).await;
+    log.called.notified().await;
+    drop(connection);
+    let unclean = fixture.server.shutdown().await.unwrap_err();
+    assert_eq!((unclean.connections, unclean.deletions), (0, 1));
 }

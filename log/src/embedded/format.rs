@@ -4,8 +4,8 @@
 //! hostile, so every length is checked against the bytes there are before it is believed.
 //!
 //! A log is a folder of segments, `00000000000000000001.segment` and on. A segment is its header,
-//! twice, and batches one after another to its end. A batch holds records of one partition of one
-//! topic. All numbers are little-endian; all checksums are CRC-32C.
+//! twice, and batches one after another. A batch holds records of one partition of one topic.
+//! While a segment is the newest one, zeros may follow that were written ahead. All numbers are little-endian; all checksums are CRC-32C.
 //!
 //! **Segment header**, written twice, each copy padded with zeros to a multiple of 4,096 bytes, so
 //! that one bad page leaves the other:

@@ -43,7 +43,7 @@ pub fn inspect(dir: &Path) -> Result<Report, LogError> {
 
 /// What lies in the bytes of a newest segment, whatever they are.
 pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
-    let mut report = SegmentReport { bytes: bytes.len() as u64, ..SegmentReport::default() };
+    let mut report = SegmentReport::default();
     let header = match SegmentHeader::decode(bytes) {
         Ok((header, fault)) => {
             report.damage.extend(fault.map(|fault| DamageReport {
@@ -55,18 +55,21 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
             header
         }
         Err(fault) => {
-            let (to, reason) = (report.bytes, fault.to_string());
+            let (to, reason) = (bytes.len() as u64, fault.to_string());
+            report.bytes = to;
             report.damage.push(DamageReport { from: 0, to, reason, torn: false });
             return report;
         }
     };
     report.number = header.number;
+    report.bytes = header.data_start() as u64;
     let mut offsets: BTreeMap<(Topic, u32), (u64, u64)> = BTreeMap::new();
     let mut damaged: Vec<Damage> = Vec::new();
     let mut last_group = 0;
     for piece in Pieces::new(bytes, &header) {
         match piece {
-            Piece::Batch { header, .. } => {
+            Piece::Batch { position, header, .. } => {
+                report.bytes = position + header.total_len() as u64;
                 report.batches += 1;
                 report.records += u64::from(header.count);
                 last_group = last_group.max(header.group_start);
@@ -77,7 +80,10 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
                     offsets.entry(place).or_insert((header.base, last)).1 = last;
                 }
             }
-            Piece::Damage(damage) => damaged.push(damage),
+            Piece::Damage(damage) => {
+                report.bytes = damage.to;
+                damaged.push(damage);
+            }
         }
     }
     report.damage.extend(damaged.iter().map(|damage| damage.report(last_group)));

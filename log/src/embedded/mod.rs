@@ -26,6 +26,8 @@ mod report;
 mod scan;
 mod shared;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod view;
 mod writer;

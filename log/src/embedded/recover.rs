@@ -16,7 +16,7 @@ use millrace_schema::time::wall_clock_us;
 use super::config::Config;
 use super::disk::{self, io, segment_path};
 use super::format::SegmentHeader;
-use super::scan::{Damage, Pieces, Verdict, judge};
+use super::scan::{Pieces, Verdict, judge};
 use super::view::Segment;
 use super::writer::Start;
 use crate::LogError;
@@ -109,7 +109,7 @@ fn follows(
         let what = format!("{} is missing", path.display());
         return Err(LogError::Invalid(format!("{what}; {}", advice(dir))));
     }
-    if header.salt != before.header.salt || header.next.iter().zip(next).any(|(a, b)| a < b) {
+    if header.salt != before.header.salt || header.next != next {
         let path = segment_path(dir, number);
         let what = format!("{} does not follow the segment before it", path.display());
         return Err(LogError::Invalid(format!("{what}; {}", advice(dir))));
@@ -126,10 +126,11 @@ fn read_through(
 ) -> Result<Segment, LogError> {
     let number = header.number;
     let partitions = header.partitions;
-    let mut segment = Segment::new(header.clone(), bytes.len() as u64);
+    let mut segment = Segment::new(header.clone(), header.data_start() as u64);
     let mut overlap = None;
     let verdict = judge(Pieces::new(bytes, &header), |position, batch| {
         segment.note(position, batch);
+        segment.len = position + batch.total_len() as u64;
         if let Some(next) = next.get_mut(batch.stream(partitions)) {
             if batch.base < *next {
                 overlap.get_or_insert(position);
@@ -148,8 +149,13 @@ fn read_through(
     match verdict {
         Verdict::Whole => Ok(segment),
         Verdict::Torn(damage) if is_last => {
-            cut(dir, number, &damage, bytes.len())?;
-            segment.len = damage.from;
+            tracing::warn!(
+                path = %segment_path(dir, number).display(),
+                byte = damage.from,
+                bytes = damage.to - damage.from,
+                reason = %damage.fault,
+                "a torn tail, never acknowledged, is cut off"
+            );
             Ok(segment)
         }
         Verdict::Torn(damage) | Verdict::Corrupt(damage) => {
@@ -158,26 +164,15 @@ fn read_through(
     }
 }
 
-fn cut(dir: &Path, number: u64, damage: &Damage, len: usize) -> Result<(), LogError> {
-    let path = segment_path(dir, number);
-    tracing::warn!(
-        path = %path.display(),
-        byte = damage.from,
-        bytes = len as u64 - damage.from,
-        reason = %damage.fault,
-        "a torn tail, never acknowledged, was cut off"
-    );
-    let file = disk::open_segment(dir, number)?;
-    file.set_len(damage.from).map_err(io("truncate", &path))
-}
-
-/// Makes what was found durable before anybody reads it: after a crash it may lie in the page
-/// cache only. The last group is written again first, because a sync that failed before the
-/// crash may have marked its pages clean without having written them.
+/// Cuts off what follows the last whole batch, and makes what was found durable before anybody
+/// reads it: after a crash it may lie in the page cache only. The last group is written again
+/// first, because a sync that failed before the crash may have marked its pages clean without
+/// having written them.
 fn settle(file: &File, bytes: &[u8], segment: &Segment) -> std::io::Result<()> {
     let (start, end) = (segment.last_group, segment.len);
     let group = bytes.get(start as usize..end as usize).unwrap_or_default();
     file.write_all_at(group, start)?;
+    file.set_len(end)?;
     file.sync_all()
 }
 

@@ -18,7 +18,7 @@ pub struct Report {
 pub struct SegmentReport {
     /// Its number.
     pub number: u64,
-    /// Bytes of the file.
+    /// Bytes up to the end of the last batch or damage; behind it are zeros written ahead.
     pub bytes: u64,
     /// Whole batches.
     pub batches: u64,

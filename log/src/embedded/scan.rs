@@ -24,7 +24,8 @@ pub(super) struct Damage {
     pub(super) batch: Option<BatchHeader>,
 }
 
-/// The pieces of a segment, in order; together they cover everything behind its header.
+/// The pieces of a segment, in order; together they cover everything behind its header but the
+/// zeros that were written ahead at its end.
 #[derive(Debug)]
 pub(super) struct Pieces<'b> {
     bytes: &'b [u8],
@@ -92,6 +93,10 @@ impl<'b> Iterator for Pieces<'b> {
                 self.at += header.total_len();
                 Some(Piece::Batch { position, header, payload })
             }
+            Err(Fault::Magic) if is_zero(self.bytes.get(self.at..)) => {
+                self.at = self.bytes.len();
+                None
+            }
             Err(fault) => {
                 let damage = self.damage(fault);
                 self.at = damage.to as usize;
@@ -99,6 +104,10 @@ impl<'b> Iterator for Pieces<'b> {
             }
         }
     }
+}
+
+fn is_zero(bytes: Option<&[u8]>) -> bool {
+    bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
 /// What the first damage of a segment means.

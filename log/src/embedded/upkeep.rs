@@ -13,7 +13,7 @@ use super::format::SegmentHeader;
 use super::queue::locked;
 use super::shared::Shared;
 use super::view::{Segment, View};
-use super::writer::{Failure, TICK, Writer};
+use super::writer::{Failure, Stopped, TICK, Writer};
 
 impl Writer {
     /// Whether the next group belongs into another segment.
@@ -27,9 +27,8 @@ impl Writer {
 
     /// Begins the next segment.
     pub(super) fn roll(&mut self) -> Result<(), Failure> {
-        // The length may have been cut after a failed write.
-        self.file.sync_all().map_err(|error| {
-            Failure::Fatal(format!("syncing segment {} failed: {error}", self.header.number))
+        self.trim().map_err(|error| {
+            Failure::Fatal(format!("ending segment {} failed: {error}", self.header.number))
         })?;
         let header = SegmentHeader {
             number: self.header.number + 1,
@@ -44,15 +43,15 @@ impl Writer {
             .map_err(|error| Failure::Fatal(error.to_string()))?;
         self.file = file;
         self.end = header.data_start() as u64;
+        self.prepared = self.end;
         self.header = header.clone();
         let segment = Segment::new(header, self.end);
         locked(&self.shared.view).segments.push_back(segment);
         Ok(())
     }
 
-    /// Looks after everything, at most once a tick (or when much was written since). An error
-    /// stops the log.
-    pub(super) fn upkeep(&mut self) -> Result<(), String> {
+    /// Looks after everything, at most once a tick (or when much was written since).
+    pub(super) fn upkeep(&mut self) -> Result<(), Stopped> {
         if self.unchecked_bytes >= (self.shared.config.disk_floor_bytes / 4).max(1) {
             self.look_up_free_bytes();
         }
@@ -68,7 +67,7 @@ impl Writer {
                 Err(Failure::Refused(reason)) => {
                     tracing::warn!(%reason, "no new segment could be begun");
                 }
-                Err(Failure::Fatal(reason)) => return Err(reason),
+                Err(Failure::Fatal(reason)) => return Err(self.fail(reason)),
             }
         }
         self.remove_old();

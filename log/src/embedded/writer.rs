@@ -23,6 +23,10 @@ use crate::{AppendError, Appended, Durability};
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// How often disk space and retention are looked after.
 pub(super) const TICK: Duration = Duration::from_secs(1);
+/// Zeros written ahead of small groups. A sync that needs not record a new length of the file
+/// costs about half; a large group would only pay for writing twice as much.
+static AHEAD: [u8; 1024 * 1024] = [0; 1024 * 1024];
+const SMALL_GROUP_BYTES: usize = AHEAD.len() / 8;
 
 /// Why a group is not durable.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub(super) enum Failure {
     Fatal(String),
 }
 
+/// The log has stopped, and everyone has been told.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
 /// The writer's own state.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -41,6 +49,8 @@ pub(super) struct Writer {
     pub(super) header: SegmentHeader,
     /// Where the next group begins.
     pub(super) end: u64,
+    /// Where the zeros written ahead end.
+    pub(super) prepared: u64,
     pub(super) next: Vec<u64>,
     buckets: Buckets,
     requests: Vec<Request>,
@@ -67,6 +77,7 @@ impl Writer {
             file: start.file,
             header: start.header,
             end: start.end,
+            prepared: start.end,
             buckets: Buckets::new(start.next.len()),
             next: start.next,
             requests: Vec::new(),
@@ -81,16 +92,28 @@ impl Writer {
         loop {
             let worked = match self.shared.queue.take(&mut self.requests, GROUP_BYTES, TICK) {
                 Next::Write => self.commit(),
-                Next::Idle => Ok(()),
+                Next::Idle => {
+                    // Nothing tells whether a write would succeed again but the next one.
+                    self.shared.set_trouble(None);
+                    Ok(())
+                }
                 Next::Closed => break,
             };
-            if let Err(reason) = worked.and_then(|()| self.upkeep()) {
-                tracing::error!(%reason, "the log has stopped; the process must be started anew");
-                self.stop(Status::Failed(reason));
+            if worked.and_then(|()| self.upkeep()).is_err() {
                 return;
             }
         }
+        if let Err(error) = self.trim() {
+            tracing::warn!(%error, "the zeros behind the last record stay");
+        }
         self.stop(Status::Closed);
+    }
+
+    /// Stops the log because what is on disk is not known any more.
+    pub(super) fn fail(&mut self, reason: String) -> Stopped {
+        tracing::error!(%reason, "the log has stopped; the process must be started anew");
+        self.stop(Status::Failed(reason));
+        Stopped
     }
 
     /// Lets go of the folder, then tells everyone.
@@ -104,24 +127,25 @@ impl Writer {
         self.shared.status.send_replace(status);
     }
 
-    /// Makes the requests taken durable and answers them. An error stops the log.
-    fn commit(&mut self) -> Result<(), String> {
+    /// Makes the requests taken durable and answers them.
+    fn commit(&mut self) -> Result<(), Stopped> {
         let rolled = if self.segment_is_full() { self.roll() } else { Ok(()) };
         let now_us = wall_clock_us();
         let (group, answers) =
             self.buckets.lay_out(&self.requests, &self.next, &self.header, self.end, now_us);
         let written = rolled.and_then(|()| self.write(&group));
-        if written.is_ok() {
-            self.publish(&group);
-        }
+        let (trouble, outcome) = match written {
+            Ok(()) => {
+                self.publish(&group);
+                (None, Ok(()))
+            }
+            Err(Failure::Refused(reason)) => (Some(reason), Ok(())),
+            Err(Failure::Fatal(reason)) => (Some(reason.clone()), Err(self.fail(reason))),
+        };
+        self.shared.set_trouble(trouble.clone());
         let bytes = self.requests.iter().map(|request| request.bytes).sum();
         let queued_bytes = self.shared.queue.release(bytes);
         gauge!("millrace_log_queue_bytes").set(queued_bytes as f64);
-
-        let trouble = match &written {
-            Ok(()) => None,
-            Err(Failure::Refused(reason) | Failure::Fatal(reason)) => Some(reason.clone()),
-        };
         for (request, offsets) in self.requests.drain(..).zip(answers) {
             let answer = match &trouble {
                 None => Ok(Appended { durability: Durability::Fsynced, offsets }),
@@ -130,28 +154,44 @@ impl Writer {
             // A caller that has gone needs no answer.
             let _ = request.done.send(answer);
         }
-        self.shared.set_trouble(trouble);
-        match written {
-            Err(Failure::Fatal(reason)) => Err(reason),
-            Ok(()) | Err(Failure::Refused(_)) => Ok(()),
-        }
+        outcome
     }
 
     fn write(&mut self, group: &Group) -> Result<(), Failure> {
         if let Err(error) = self.file.write_all_at(&group.bytes, group.start) {
             let what = format!("writing segment {} failed: {error}", self.header.number);
             tracing::warn!(%error, segment = self.header.number, "a write failed");
+            self.prepared = group.start;
             return match self.file.set_len(group.start) {
                 Ok(()) => Err(Failure::Refused(what)),
                 Err(error) => Err(Failure::Fatal(format!("{what}; cutting it off too: {error}"))),
             };
         }
+        self.write_ahead(group);
         let started = Instant::now();
         self.file.sync_data().map_err(|error| {
             Failure::Fatal(format!("syncing segment {} failed: {error}", self.header.number))
         })?;
         histogram!("millrace_log_sync_seconds").record(started.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    fn write_ahead(&mut self, group: &Group) {
+        let end = group.start + group.bytes.len() as u64;
+        if end <= self.prepared || group.bytes.len() > SMALL_GROUP_BYTES {
+            return;
+        }
+        // Less will do: these bytes mean nothing.
+        if self.file.write_all_at(&AHEAD, end).is_ok() {
+            self.prepared = end + AHEAD.len() as u64;
+        }
+    }
+
+    /// Cuts the zeros behind the last group off.
+    pub(super) fn trim(&mut self) -> std::io::Result<()> {
+        self.prepared = self.end;
+        self.file.set_len(self.end)?;
+        self.file.sync_all()
     }
 
     /// Shows a synced group to the readers.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::embedded::failure::unavailable;
+use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, hold, key, value};
 use crate::{ApiKey, Project, StoreError};
@@ -18,8 +18,7 @@ impl Engine {
 
     pub(super) fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let rows = self.spaces.get(Space::Projects).iter();
-        rows.map(|row| value::read_plain(Space::Projects, &row.value().map_err(unavailable)?))
-            .collect()
+        rows.map(|row| value::read_plain(Space::Projects, &row.value().map_err(failed)?)).collect()
     }
 
     pub(super) fn create_key(&self, key: &ApiKey) -> Result<(), StoreError> {
@@ -28,8 +27,7 @@ impl Engine {
 
     pub(super) fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         let rows = self.spaces.get(Space::Keys).iter();
-        let keys =
-            rows.map(|row| value::read_plain(Space::Keys, &row.value().map_err(unavailable)?));
+        let keys = rows.map(|row| value::read_plain(Space::Keys, &row.value().map_err(failed)?));
         let mut keys: Vec<ApiKey> = keys.collect::<Result<_, _>>()?;
         keys.sort_by_key(|key| (key.created_us, key.id));
         Ok(keys)

@@ -36,70 +36,65 @@ impl<'d, 'e> Apply<'d, 'e> {
 
     pub(super) fn write(&mut self, write: Write) -> Result<(), StoreError> {
         let Write { stamp, change } = write;
-        let erases = self.change(stamp, change)?;
         // Writes of one record share a stamp; what an erasure at that stamp hides must look.
-        let competes = if erases { stamp } else { Stamp(stamp.0.saturating_sub(1)) };
+        let competes = if erases(&change) { stamp } else { Stamp(stamp.0.saturating_sub(1)) };
+        self.change(stamp, change)?;
         self.floor = self.floor.max(competes);
         self.highest = self.highest.max(stamp);
         Ok(())
     }
 
-    /// Applies a change; `true` if it erases.
-    fn change(&mut self, stamp: Stamp, change: Change) -> Result<bool, StoreError> {
+    fn change(&mut self, stamp: Stamp, change: Change) -> Result<(), StoreError> {
         match change {
             Change::PutEvent { user, time_us, id, payload, expires_us } => {
                 let body = [&expires_us.to_be_bytes()[..], &payload];
                 let key = key::event(&user, time_us, &id);
-                self.put(stamp, Space::Events, key, &body, Some((&user, Topic::Events)))?;
+                self.put(stamp, Space::Events, key, &body, Some((&user, Topic::Events)))
             }
             Change::PutEventTime { user, id, time_us, expires_us } => {
                 let body = [&expires_us.to_be_bytes()[..], &time_us.to_be_bytes()];
                 let key = key::event_time(&user, &id);
-                self.put(stamp, Space::EventTimes, key, &body, Some((&user, Topic::Events)))?;
+                self.put(stamp, Space::EventTimes, key, &body, Some((&user, Topic::Events)))
             }
             Change::PutProfile { user, created_us, updated_us, cells } => {
                 let head = [&created_us.to_be_bytes()[..], &updated_us.to_be_bytes()];
                 let of = Some((&user, Topic::Profiles));
                 self.put(stamp, Space::Profiles, key::profile_head(&user), &head, of)?;
                 let cell = |name: &str| key::profile_cell(&user, name);
-                self.put_cells(stamp, Space::Profiles, cells, cell, (&user, Topic::Profiles))?;
+                self.put_cells(stamp, Space::Profiles, cells, cell, (&user, Topic::Profiles))
             }
             Change::PutDevice { user, device_id, updated_us, cells } => {
                 let head = key::device_head(&user, &device_id);
                 let of = Some((&user, Topic::Devices));
                 self.put(stamp, Space::Devices, head, &[&updated_us.to_be_bytes()], of)?;
                 let cell = |name: &str| key::device_cell(&user, &device_id, name);
-                self.put_cells(stamp, Space::Devices, cells, cell, (&user, Topic::Devices))?;
+                self.put_cells(stamp, Space::Devices, cells, cell, (&user, Topic::Devices))
             }
             Change::PutClaim { project, device_id, claim } => {
-                self.put_claim(stamp, project, &device_id, &claim)?;
+                self.put_claim(stamp, project, &device_id, &claim)
             }
             Change::PutErasure { user, topic, erasure } => {
                 let key = key::erasure(&user, topic, erasure.job);
-                self.put(stamp, Space::Erasures, key, &[&value::json(&erasure)?], None)?;
+                self.put(stamp, Space::Erasures, key, &[&value::json(&erasure)?], None)
             }
-            Change::PutJob { job } => jobs::put(self.draft, stamp, job)?,
+            Change::PutJob { job } => jobs::put(self.draft, stamp, job),
             Change::EndLife { user } => {
-                self.put(stamp, Space::Devices, key::life(&user), &[], None)?;
-                return Ok(true);
+                self.put(stamp, Space::Devices, key::life(&user), &[], None)
             }
             Change::EraseEvents { user } => {
                 let spaces = [Space::Events, Space::EventTimes];
-                return self.erase(stamp, &user, Topic::Events, &spaces, key::user(&user));
+                self.erase(stamp, &user, Topic::Events, &spaces, key::user(&user))
             }
             Change::EraseProfile { user } => {
                 let prefix = key::user(&user);
-                return self.erase(stamp, &user, Topic::Profiles, &[Space::Profiles], prefix);
+                self.erase(stamp, &user, Topic::Profiles, &[Space::Profiles], prefix)
             }
             Change::EraseDevices { user } => {
                 let prefix = key::devices(&user);
-                return self.erase(stamp, &user, Topic::Devices, &[Space::Devices], prefix);
+                self.erase(stamp, &user, Topic::Devices, &[Space::Devices], prefix)
             }
-            Change::EraseClaim { user, device_id } => {
-                return self.erase_claim(stamp, &user, &device_id);
-            }
+            Change::EraseClaim { user, device_id } => self.erase_claim(stamp, &user, &device_id),
         }
-        Ok(false)
     }
 
     /// Puts a row unless it loses to what is there, or to the erasure of whom it belongs to.
@@ -163,13 +158,12 @@ impl<'d, 'e> Apply<'d, 'e> {
         topic: Topic,
         spaces: &[Space],
         prefix: Key,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let prefix = prefix.finish()?;
         for space in spaces {
             self.draft.erase(*space, &prefix, stamp)?;
         }
-        self.put(stamp, Space::Erasures, key::erased(user, topic), &[], None)?;
-        Ok(true)
+        self.put(stamp, Space::Erasures, key::erased(user, topic), &[], None)
     }
 
     /// Removes a claim. That it stays dead is remembered for all claims of its holder, not by
@@ -179,13 +173,12 @@ impl<'d, 'e> Apply<'d, 'e> {
         stamp: Stamp,
         user: &UserKey,
         device_id: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let key = key::claim(&user.project, device_id, Some(&user.user)).finish()?;
         if self.stamp_of(Space::Claims, &key)?.is_some_and(|stored| stored <= stamp) {
             self.draft.remove(Space::Claims, key);
         }
-        self.put(stamp, Space::Erasures, key::erased(user, Topic::Devices), &[], None)?;
-        Ok(true)
+        self.put(stamp, Space::Erasures, key::erased(user, Topic::Devices), &[], None)
     }
 
     /// The stamp of a row, if it is there. (`None` is below every stamp.)
@@ -195,4 +188,16 @@ impl<'d, 'e> Apply<'d, 'e> {
         };
         Ok(Some(value::read_stamped(space, &value)?.0))
     }
+}
+
+/// Whether a change hides what is stamped at or below it.
+const fn erases(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::EraseEvents { .. }
+            | Change::EraseProfile { .. }
+            | Change::EndLife { .. }
+            | Change::EraseDevices { .. }
+            | Change::EraseClaim { .. }
+    )
 }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use fjall::{Database, PersistMode, Readable, Slice, Snapshot};
 
-use crate::embedded::failure::unavailable;
+use crate::embedded::failure::failed;
 use crate::embedded::space::{Space, Spaces};
 use crate::embedded::value;
 use crate::{Stamp, StoreError};
@@ -31,7 +31,7 @@ impl<'e> Draft<'e> {
         if let Some(row) = self.rows.get(&space).and_then(|rows| rows.get(key)) {
             return Ok(row.clone());
         }
-        self.snapshot.get(self.spaces.get(space), key).map_err(unavailable)
+        self.snapshot.get(self.spaces.get(space), key).map_err(failed)
     }
 
     pub(super) fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) {
@@ -54,7 +54,7 @@ impl<'e> Draft<'e> {
         let stored = self.snapshot.prefix(self.spaces.get(space), prefix);
         let mut removed = Vec::new();
         for row in stored {
-            let (key, value) = row.into_inner().map_err(unavailable)?;
+            let (key, value) = row.into_inner().map_err(failed)?;
             if !rows.contains_key(&*key) && dead(&value)? {
                 removed.push(key.to_vec());
             }
@@ -92,6 +92,6 @@ impl<'e> Draft<'e> {
                 }
             }
         }
-        batch.commit().map_err(unavailable)
+        batch.commit().map_err(failed)
     }
 }

@@ -6,14 +6,22 @@ use crate::StoreError;
 use crate::embedded::space::Space;
 
 /// An error of fjall. It poisons itself when a write, flush or compaction has failed, for good.
-pub(super) fn unavailable(error: fjall::Error) -> StoreError {
-    StoreError::Unavailable(match error {
-        fjall::Error::Poisoned => "the embedded store stopped after a failed write or flush; \
-             check the disk and its free space, then restart"
-            .to_owned(),
-        fjall::Error::Locked => "another process has the embedded store open".to_owned(),
-        other => other.to_string(),
-    })
+pub(super) fn failed(error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Poisoned => StoreError::Unavailable(
+            "the embedded store stopped after a failed write or flush; check the disk and its \
+             free space, then restart"
+                .to_owned(),
+        ),
+        fjall::Error::Locked => {
+            StoreError::Unavailable("another process has the embedded store open".to_owned())
+        }
+        fjall::Error::JournalRecovery(damage) => StoreError::Invalid(format!(
+            "the journal of the embedded store is damaged ({damage:?}); restore the store from a \
+             copy"
+        )),
+        other => StoreError::Unavailable(other.to_string()),
+    }
 }
 
 /// Bytes that are not what this version writes.

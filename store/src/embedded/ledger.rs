@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedded::apply::Apply;
 use crate::embedded::draft::Draft;
-use crate::embedded::failure::unavailable;
+use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, GENERATION, hold, key, value};
 use crate::{Change, Commit, LedgerRow, Stamp, StoreError};
@@ -100,7 +100,7 @@ impl Engine {
 
     pub(super) fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let rows = self.spaces.get(Space::Ledger).iter();
-        rows.map(|row| Stored::read(row.value().map_err(unavailable)?)?.row()).collect()
+        rows.map(|row| Stored::read(row.value().map_err(failed)?)?.row()).collect()
     }
 
     pub(super) fn topic_base(&self, topic: Topic, partitions: u32) -> Result<Stamp, StoreError> {

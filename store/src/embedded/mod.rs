@@ -66,11 +66,12 @@ mod space;
 mod value;
 
 use draft::Draft;
-use failure::unavailable;
+use failure::failed;
 pub use open::Config;
 use space::Spaces;
 
-/// One process holds its rows: what was acknowledged is there as long as the process is.
+/// Never changes: nothing that was acknowledged is forgotten while this process lives, and the
+/// next one claims its partitions anew.
 const GENERATION: u64 = 0;
 
 /// The embedded store. Clones share one database; it is closed when the last one is dropped,
@@ -126,7 +127,7 @@ impl Engine {
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        self.db.persist(PersistMode::SyncAll).map_err(unavailable)
+        self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
 }
 

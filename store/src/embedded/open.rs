@@ -9,7 +9,8 @@ use fjall::Database;
 
 use crate::StoreError;
 use crate::embedded::Engine;
-use crate::embedded::failure::unavailable;
+use crate::embedded::expiry::filter_of;
+use crate::embedded::failure::failed;
 use crate::embedded::space::Spaces;
 
 /// Bounds of memory and disk.
@@ -47,9 +48,9 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         .cache_size(config.cache_bytes)
         .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))
         .worker_threads(THREADS)
-        .with_compaction_filter_factories(Arc::new(crate::embedded::expiry::filter_of))
+        .with_compaction_filter_factories(Arc::new(filter_of))
         .open()
-        .map_err(unavailable)?;
+        .map_err(failed)?;
     let spaces = Spaces::open(&db, config.write_buffer_bytes)?;
     Ok(Engine {
         db,
@@ -63,22 +64,19 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
 /// Removes what a crash left of a database that never was: fjall would refuse to make one beside
 /// it. Nothing was ever committed to it, for its marker is not whole.
 fn clear_unfinished(dir: &Path) -> Result<(), StoreError> {
-    let failed = |e: io::Error| {
-        StoreError::Unavailable(format!("the store's folder {}: {e}", dir.display()))
-    };
     if fs::metadata(dir.join(MARKER)).is_ok_and(|m| m.len() >= MARKER_BYTES) {
         return Ok(());
     }
     let lock = match File::options().read(true).write(true).open(dir.join("lock")) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        lock => lock.map_err(failed)?,
+        lock => lock.map_err(|e| failed(e.into()))?,
     };
     if lock.try_lock().is_err() {
-        return Err(unavailable(fjall::Error::Locked));
+        return Err(failed(fjall::Error::Locked));
     }
     for name in ["0.jnl", MARKER] {
         match fs::remove_file(dir.join(name)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e.into())),
             _ => {}
         }
     }

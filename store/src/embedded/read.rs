@@ -6,7 +6,7 @@ use millrace_schema::time::{Micros, wall_clock_us};
 use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
-use crate::embedded::failure::{unavailable, undecodable};
+use crate::embedded::failure::{failed, undecodable};
 use crate::embedded::key::{self, Key};
 use crate::embedded::space::{Space, Spaces};
 use crate::embedded::{Engine, value};
@@ -60,11 +60,14 @@ impl View<'_> {
         let life = life.map(|value| value::read_stamped(Space::Devices, &value).map(|(s, _)| s));
         let mut devices = Devices { life: life.transpose()?, ..Devices::default() };
         self.scan(Space::Devices, key::devices(user), |rest, stamp, body| {
-            if devices.life >= Some(stamp) {
-                return Ok(());
-            }
             // A device's head sorts before its cells, and is stamped no lower than any of them.
             let (device_id, name) = key::read_device(rest)?;
+            if devices.life >= Some(stamp) {
+                if name.is_none() {
+                    devices.hidden.push(device_id);
+                }
+                return Ok(());
+            }
             let Some(name) = name else {
                 let (updated_us, _) = value::read_number(Space::Devices, body)?;
                 devices.rows.insert(device_id, DeviceRow { updated_us, cells: Default::default() });
@@ -116,7 +119,7 @@ impl View<'_> {
         }
         let now_us = wall_clock_us();
         for row in self.snapshot.range(self.spaces.get(Space::Events), from..to).rev() {
-            let (key, value) = row.into_inner().map_err(unavailable)?;
+            let (key, value) = row.into_inner().map_err(failed)?;
             let (stamp, rest) = value::read_stamped(Space::Events, &value)?;
             let (expires_us, payload) = value::read_expiry(Space::Events, rest)?;
             if expires_us <= now_us {
@@ -184,7 +187,7 @@ impl View<'_> {
         let entries = self.snapshot.range(self.spaces.get(Space::JobsByTime), from..to.finish()?);
         let mut rows = Vec::new();
         for entry in entries.rev().take(limit) {
-            let id = key::read_job(&entry.key().map_err(unavailable)?)?;
+            let id = key::read_job(&entry.key().map_err(failed)?)?;
             rows.extend(self.job(project, id)?);
         }
         Ok(rows)
@@ -193,9 +196,9 @@ impl View<'_> {
     pub(super) fn open_jobs(&self) -> Result<Vec<JobRow>, StoreError> {
         let mut rows = Vec::new();
         for entry in self.snapshot.iter(self.spaces.get(Space::OpenJobs)) {
-            let key = entry.key().map_err(unavailable)?;
+            let key = entry.key().map_err(failed)?;
             let Some(value) =
-                self.snapshot.get(self.spaces.get(Space::Jobs), &key).map_err(unavailable)?
+                self.snapshot.get(self.spaces.get(Space::Jobs), &key).map_err(failed)?
             else {
                 continue;
             };
@@ -206,7 +209,7 @@ impl View<'_> {
     }
 
     fn get(&self, space: Space, key: Key) -> Result<Option<Slice>, StoreError> {
-        self.snapshot.get(self.spaces.get(space), key.finish()?).map_err(unavailable)
+        self.snapshot.get(self.spaces.get(space), key.finish()?).map_err(failed)
     }
 
     /// Calls `take` with the rest of the key, the stamp and the body of each row under a prefix.
@@ -218,7 +221,7 @@ impl View<'_> {
     ) -> Result<(), StoreError> {
         let prefix = prefix.finish()?;
         for row in self.snapshot.prefix(self.spaces.get(space), &prefix) {
-            let (key, value) = row.into_inner().map_err(unavailable)?;
+            let (key, value) = row.into_inner().map_err(failed)?;
             let (stamp, body) = value::read_stamped(space, &value)?;
             take(key.get(prefix.len()..).unwrap_or_default(), stamp, body)?;
         }

@@ -3,7 +3,7 @@
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::StoreError;
-use crate::embedded::failure::unavailable;
+use crate::embedded::failure::failed;
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ impl Spaces {
         let open = |space: Space| {
             let buffer = if space.is_large() { write_buffer_bytes } else { SMALL_BUFFER_BYTES };
             let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
-            db.keyspace(space.name(), options).map_err(unavailable)
+            db.keyspace(space.name(), options).map_err(failed)
         };
         Ok(Self {
             events: open(Space::Events)?,

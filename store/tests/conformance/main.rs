@@ -27,6 +27,7 @@ conformance! {
         users_with_similar_ids_are_kept_apart,
         an_erasure_takes_events_and_ids_at_or_below_its_stamp,
         within_one_commit_later_writes_see_earlier_ones,
+        within_one_commit_the_stamp_decides_as_well,
         what_has_expired_is_hidden;
     profiles:
         a_merge_sets_its_cells_and_leaves_the_others,

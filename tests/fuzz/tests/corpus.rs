@@ -1,5 +1,7 @@
 //! Runs every seed of the corpora, and mutations of them, through its target on stable Rust.
 
+#![cfg(test)]
+
 use std::path::Path;
 
 use proptest::prelude::*;

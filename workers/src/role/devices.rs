@@ -85,13 +85,16 @@ impl Devices {
         let holder = holder.map(str::to_owned);
         let mut claim = match known {
             Some(at) => claims.swap_remove(at),
-            None => Claim { holder, linked: None, unlinked: None },
+            None => Claim { holder, linked: None, received_us: 0, unlinked: None },
         };
         // Nobody's claim is a link to nobody: it ends every earlier one.
         let unlinks = device.unlink && claim.holder.is_some();
         let decided = if unlinks { &mut claim.unlinked } else { &mut claim.linked };
         if decided.is_none_or(|known| known <= version) {
             *decided = Some(version);
+            if !unlinks {
+                claim.received_us = record.received_us;
+            }
             let claim = claim.clone();
             effects.write(place, Change::PutClaim { project, device_id, claim });
         }
@@ -102,8 +105,8 @@ impl Devices {
     /// that a crash in between finds them again. Until then the end of life hides them.
     fn erase(&mut self, place: &Place, user: UserKey, effects: &mut Effects) {
         effects.write(place, Change::EndLife { user: user.clone() });
-        let rows = std::mem::take(&mut self.rows.entry(user.clone()).or_default().rows);
-        for device_id in rows.into_keys() {
+        let known = std::mem::take(self.rows.entry(user.clone()).or_default());
+        for device_id in known.rows.into_keys().chain(known.hidden) {
             let key = (user.project.clone(), device_id);
             if let Some(claims) = self.claims.get_mut(&key) {
                 claims.retain(|claim| claim.holder.as_ref() != Some(&user.user));
@@ -278,5 +281,18 @@ mod tests {
         assert!(matches!(second, [Write { change: Change::EraseDevices { .. }, stamp: Stamp(2) }]));
         let effects = apply(&mut role, 2, &device(Some("u"), 1, false));
         assert_eq!(claim(&effects).unwrap().linked.unwrap().time_us, 1, "a new life");
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_short_still_finds_the_claims() {
+        let mut role = Devices::default();
+        let hidden = vec!["gaid:1".to_owned()];
+        role.rows.insert(UserKey::new("p", "u"), Rows { hidden, ..Rows::default() });
+        let marker = Body::Marker(Marker { user: "u".into(), job: Uuid::nil() });
+        let marker = Record { project: "p".into(), received_us: 1, body: marker };
+        let effects = apply(&mut role, 1, &marker);
+        assert!(
+            matches!(&effects.writes[2].change, Change::EraseClaim { device_id, .. } if device_id == "gaid:1")
+        );
     }
 }

@@ -90,6 +90,7 @@ pub(crate) async fn a_claim_is_read_back_as_it_was_put<S: Store>(store: &S) {
     let claim = Claim {
         holder: Some("u\0\"".into()),
         linked: Some(version(4)),
+        received_us: 9,
         unlinked: Some(version(7)),
     };
     let put =

@@ -124,6 +124,23 @@ pub(crate) async fn within_one_commit_later_writes_see_earlier_ones<S: Store>(st
     assert!(read_events(store, &v).await.is_empty());
 }
 
+pub(crate) async fn within_one_commit_the_stamp_decides_as_well<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Events, 0).await;
+    let (u, v) = (user("u"), user("v"));
+    worker
+        .commit([
+            (7, put_event(&v, 1, "x", "newer")),
+            (5, put_event(&v, 1, "x", "older")),
+            (9, erase_events(&u)),
+            (8, put_event(&u, 1, "below", "")),
+            (9, put_event(&u, 1, "at", "")),
+            (10, put_event(&u, 1, "above", "")),
+        ])
+        .await;
+    assert_eq!(read_events(store, &v).await, [(1, "x".into(), "newer".into())]);
+    assert_eq!(read_events(store, &u).await, [(1, "above".into(), String::new())]);
+}
+
 pub(crate) async fn what_has_expired_is_hidden<S: Store>(store: &S) {
     let mut worker = Worker::claim(store, Topic::Events, 0).await;
     let put = |time_us, expires_us| Change::PutEvent {

@@ -88,7 +88,7 @@ pub(crate) fn put_device(user: &UserKey, device: &str, updated_us: i64, cells: C
 
 pub(crate) fn put_claim(holder: Option<&str>, device: &str, linked_us: i64) -> Change {
     let linked = Some(Version { time_us: linked_us, stamp: Stamp(linked_us) });
-    let claim = Claim { holder: holder.map(Into::into), linked, unlinked: None };
+    let claim = Claim { holder: holder.map(Into::into), linked, received_us: 0, unlinked: None };
     Change::PutClaim { project: "p".into(), device_id: device.into(), claim }
 }
 
