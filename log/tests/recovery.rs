@@ -1,6 +1,6 @@
 //! What the embedded log does about crashes and damage.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::ops::Range;
@@ -89,16 +89,14 @@ async fn a_tail_torn_at_any_byte_is_truncated_at_open() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, groups) = three_groups(folder.path()).await;
     for cut in groups[2].clone() {
-        for zeros in [0, 1, 5_000] {
-            let mut bytes = whole[..cut].to_vec();
-            bytes.resize(cut + zeros, 0);
-            let log = open_bytes(folder.path(), &bytes).unwrap();
-            append(&log, &[(Topic::Devices, "new")]).await;
-            begins_with(&values(&log, TOPICS[cut % 3]).await, 2);
-            drop(log);
-            let log = EmbeddedLog::open(folder.path(), config()).unwrap();
-            assert_eq!(values(&log, Topic::Devices).await, [(0, "new".to_owned())]);
-        }
+        let mut bytes = whole[..cut].to_vec();
+        bytes.resize(cut + if cut % 2 == 0 { 5_000 } else { 0 }, 0);
+        let log = open_bytes(folder.path(), &bytes).unwrap();
+        append(&log, &[(Topic::Devices, "new")]).await;
+        begins_with(&values(&log, TOPICS[cut % 3]).await, 2);
+        drop(log);
+        let log = EmbeddedLog::open(folder.path(), config()).unwrap();
+        assert_eq!(values(&log, Topic::Devices).await, [(0, "new".to_owned())]);
     }
 }
 

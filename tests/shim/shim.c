@@ -2,9 +2,11 @@
  * Faults of disk and clock for the process under test, by interposing libc calls (LD_PRELOAD).
  *
  *   MILLRACE_SHIM_ROOT     only files below this folder are watched (absolute path; required)
- *   MILLRACE_SHIM_JOURNAL  file to which syncs are appended, one line each:
- *                            S <inode> <birth ns> <size> <path>   the file is safe up to <size>
- *                            D <wall ns> <path>                   the folder's entries are safe
+ *   MILLRACE_SHIM_JOURNAL  file to which writes and syncs are appended, one line each:
+ *                            W <inode> <birth ns> <from> <bytes>   written, not yet safe
+ *                            B <inode> <birth ns> <size>           a sync begins
+ *                            S <inode> <birth ns> <size>           it succeeded: what was written
+ *                                                                  before its B is safe
  *   MILLRACE_SHIM_RULES    rules, one a line (see below), in force from the start
  *   MILLRACE_SHIM_CONTROL  a file of rules that replaces those above whenever it changes
  *   MILLRACE_SHIM_CLOCK_S  seconds added to CLOCK_REALTIME (may be negative)
@@ -19,7 +21,7 @@
  *   write-enospc P N writes fail with ENOSPC once N bytes have been written (the last one is short)
  *   write-eio P N    the same with EIO
  *
- * Files are known by inode and birth time, so renames need no watching. Not seen: writes through
+ * Files are known by inode and birth time, so renames need no watching; folders are not watched. Not seen: writes through
  * a mapping, io_uring, raw system calls (only `tempfile` makes some, for creating and renaming).
  */
 #define _GNU_SOURCE
@@ -143,17 +145,11 @@ static void note(const char *format, ...) {
     if (n > 0) syscall(SYS_write, journal, line, (size_t)n);
 }
 
-static void record(int fd, const char *path, long long size, int is_folder) {
-    if (is_folder) {
-        struct timespec now;
-        syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
-        note("D %lld %s\n", (long long)now.tv_sec * 1000000000LL + now.tv_nsec, path);
-        return;
-    }
+static void record(char what, int fd, long long first, long long second) {
     struct statx x;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) != 0) return;
+    if (journal < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) != 0) return;
     long long birth = (long long)x.stx_btime.tv_sec * 1000000000LL + x.stx_btime.tv_nsec;
-    note("S %llu %lld %lld %s\n", (unsigned long long)x.stx_ino, birth, size, path);
+    note("%c %llu %lld %lld %lld\n", what, (unsigned long long)x.stx_ino, birth, first, second);
 }
 
 /* What the rules say of a sync: 0 go on, 1 lie, else the error. */
@@ -187,10 +183,10 @@ static int synced(int fd, const char *name) {
     }
     /* The size before: what is written meanwhile is not promised. */
     struct stat before;
-    int known = fstat(fd, &before);
+    int known = fstat(fd, &before) == 0 && S_ISREG(before.st_mode);
+    if (known) record('B', fd, (long long)before.st_size, 0);
     int result = real(fd);
-    if (result == 0 && known == 0)
-        record(fd, path, (long long)before.st_size, S_ISDIR(before.st_mode));
+    if (result == 0 && known) record('S', fd, (long long)before.st_size, 0);
     if (kill_after) die();
     return result;
 }
@@ -222,14 +218,25 @@ static ssize_t allowed(int fd, size_t wanted) {
     return may;
 }
 
+/* Notes what was written at `at` (-1: where the file's position was). */
+static ssize_t written(int fd, ssize_t n, off_t at) {
+    char path[PATH_MAX];
+    if (n <= 0 || journal < 0 || !watched(fd, path)) return n;
+    int error = errno;
+    off_t from = at >= 0 ? at : lseek(fd, 0, SEEK_CUR) - n;
+    if (from >= 0) record('W', fd, (long long)from, (long long)n);
+    errno = error;
+    return n;
+}
+
 ssize_t write(int fd, const void *bytes, size_t n) {
     ssize_t may = allowed(fd, n);
-    return may < 0 ? -1 : syscall(SYS_write, fd, bytes, (size_t)may);
+    return may < 0 ? -1 : written(fd, syscall(SYS_write, fd, bytes, (size_t)may), -1);
 }
 
 static ssize_t pwritten(int fd, const void *bytes, size_t n, off_t at) {
     ssize_t may = allowed(fd, n);
-    return may < 0 ? -1 : syscall(SYS_pwrite64, fd, bytes, (size_t)may, at);
+    return may < 0 ? -1 : written(fd, syscall(SYS_pwrite64, fd, bytes, (size_t)may, at), at);
 }
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) { return pwritten(fd, bytes, n, at); }
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at) { return pwritten(fd, bytes, n, at); }
@@ -240,25 +247,24 @@ static size_t total(const struct iovec *parts, int count) {
     return n;
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int count) {
+/* All parts, or some of the first. */
+static ssize_t written_parts(int fd, const struct iovec *parts, int count, off_t at) {
     size_t n = total(parts, count);
     ssize_t may = allowed(fd, n);
     if (may < 0) return -1;
-    if ((size_t)may == n) return syscall(SYS_writev, fd, parts, count);
-    size_t first = count > 0 ? parts[0].iov_len : 0;
-    return syscall(SYS_write, fd, parts[0].iov_base, first < (size_t)may ? first : (size_t)may);
+    if ((size_t)may == n) {
+        long done = at < 0 ? syscall(SYS_writev, fd, parts, count)
+                           : syscall(SYS_pwritev, fd, parts, count, at, 0);
+        return written(fd, done, at);
+    }
+    size_t some = parts[0].iov_len < (size_t)may ? parts[0].iov_len : (size_t)may;
+    long done = at < 0 ? syscall(SYS_write, fd, parts[0].iov_base, some)
+                       : syscall(SYS_pwrite64, fd, parts[0].iov_base, some, at);
+    return written(fd, done, at);
 }
-
-static ssize_t pwrittenv(int fd, const struct iovec *parts, int count, off_t at) {
-    size_t n = total(parts, count);
-    ssize_t may = allowed(fd, n);
-    if (may < 0) return -1;
-    if ((size_t)may == n) return syscall(SYS_pwritev, fd, parts, count, at, 0);
-    size_t first = count > 0 ? parts[0].iov_len : 0;
-    return syscall(SYS_pwrite64, fd, parts[0].iov_base, first < (size_t)may ? first : (size_t)may, at);
-}
-ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) { return pwrittenv(fd, parts, count, at); }
-ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at) { return pwrittenv(fd, parts, count, at); }
+ssize_t writev(int fd, const struct iovec *parts, int count) { return written_parts(fd, parts, count, -1); }
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) { return written_parts(fd, parts, count, at); }
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at) { return written_parts(fd, parts, count, at); }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int result = (int)syscall(SYS_clock_gettime, clock, now);

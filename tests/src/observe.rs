@@ -167,12 +167,12 @@ pub fn ledger(server: &Server) -> Result<Vec<PartitionSeen>> {
     Ok(answer.json::<Ledger>()?.partitions)
 }
 
-/// Waits until the workers have reached everything and the jobs are completed.
+/// Waits until the workers have reached everything and the jobs have ended.
 ///
 /// # Errors
 /// They do not in time.
 pub fn wait_idle(server: &Server, jobs: &BTreeSet<Uuid>) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(90);
+    const PATIENCE: Duration = Duration::from_secs(60);
     let since = Instant::now();
     let mut client = server.client();
     let mut open: BTreeSet<Uuid> = jobs.clone();
@@ -182,7 +182,7 @@ pub fn wait_idle(server: &Server, jobs: &BTreeSet<Uuid>) -> Result<()> {
             let mut left = BTreeSet::new();
             for id in open {
                 let seen = job(&mut client, id)?;
-                if !seen.is_some_and(|job| job.status == "completed") {
+                if !seen.is_some_and(|job| job.status == "completed" || job.status == "failed") {
                     left.insert(id);
                 }
             }

@@ -3,8 +3,9 @@
 //! Owns building it, its environment, and what a power cut leaves of a data folder.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -87,67 +88,82 @@ impl Shim {
         Ok(fs::rename(new, &self.control)?)
     }
 
-    /// What is safe, by inode and birth: the size at the last sync.
-    fn synced(&self) -> Result<HashMap<(u64, u128), u64>> {
-        let mut sizes = HashMap::new();
+    fn journal(&self) -> Result<HashMap<Identity, Synced>> {
+        let mut files: HashMap<Identity, Synced> = HashMap::new();
         let journal = fs::read_to_string(&self.journal).unwrap_or_default();
         for line in journal.lines() {
-            let mut words = line.split(' ');
-            if words.next() != Some("S") {
-                continue;
+            let words: Vec<&str> = line.split(' ').collect();
+            let &[what, inode, birth, first, second] = words.as_slice() else { continue };
+            let file = files.entry((inode.parse()?, birth.parse()?)).or_default();
+            let (first, second): (u64, u64) = (first.parse()?, second.parse()?);
+            match what {
+                "W" => file.unsynced.push(first..first + second),
+                "B" => file.begun = file.unsynced.len(),
+                _ => {
+                    file.size = first;
+                    file.unsynced.drain(..std::mem::take(&mut file.begun));
+                }
             }
-            let mut number = || words.next().context("a short line in the journal");
-            let key = (number()?.parse()?, number()?.parse()?);
-            sizes.insert(key, number()?.parse()?);
         }
-        Ok(sizes)
+        Ok(files)
     }
 
-    /// Up to where a file is safe.
+    /// What of a file is not safe: ranges that were written since its last sync.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn safe_bytes(&self, path: &Path) -> Result<u64> {
-        Ok(self.synced()?.get(&identity(&fs::metadata(path)?)?).copied().unwrap_or(0))
+    pub fn unsynced(&self, path: &Path) -> Result<Vec<Range<u64>>> {
+        let mut files = self.journal()?;
+        Ok(files.remove(&identity(&fs::metadata(path)?)?).unwrap_or_default().unsynced)
     }
 
     /// Does to the files of `part` of the data folder (`""`: all of it) what a power cut may do:
     /// whatever was not synced goes as `tail` says. To be called when no process is left. Returns
-    /// how many bytes went.
+    /// how many bytes were at stake.
     ///
     /// # Errors
     /// A file cannot be changed.
     pub fn power_cut(&self, part: &str, tail: Tail, rng: &mut fastrand::Rng) -> Result<u64> {
-        let synced = self.synced()?;
-        let mut gone = 0;
+        let files = self.journal()?;
+        let mut at_stake = 0;
         for path in files_below(&self.root.join(part))? {
-            let meta = fs::metadata(&path)?;
-            let safe = synced.get(&identity(&meta)?).copied().unwrap_or(0);
-            if safe >= meta.len() {
-                continue;
-            }
-            gone += meta.len() - safe;
-            cut(&path, safe, meta.len(), tail, rng)?;
+            let synced = files.get(&identity(&fs::metadata(&path)?)?).cloned().unwrap_or_default();
+            at_stake += synced.unsynced.iter().map(|range| range.end - range.start).sum::<u64>();
+            cut(&path, &synced, tail, rng)?;
         }
-        Ok(gone)
+        Ok(at_stake)
     }
 }
 
-/// A file, whatever its name is now: inode and birth.
-fn identity(meta: &fs::Metadata) -> Result<(u64, u128)> {
+/// Inode and birth: a file, whatever its name is now.
+type Identity = (u64, u128);
+
+/// What the journal says of a file.
+#[derive(Clone, Debug, Default)]
+struct Synced {
+    /// Its size at the last sync.
+    size: u64,
+    /// What was written since.
+    unsynced: Vec<Range<u64>>,
+    /// How many of these stood before the sync that has begun.
+    begun: usize,
+}
+
+fn identity(meta: &fs::Metadata) -> Result<Identity> {
     Ok((meta.ino(), meta.created()?.duration_since(UNIX_EPOCH)?.as_nanos()))
 }
 
-/// What becomes of bytes that were written and not synced.
+/// What becomes of bytes that were written and not synced. What stood there before is taken to be
+/// zeros, or the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// All are gone.
     Gone,
     /// Some of the first survive.
     Shortened,
-    /// The file keeps its length; blocks of 512 bytes survive or read as zeros, as chance has it.
+    /// Blocks of 512 bytes survive or do not, as chance has it.
     Patchy,
-    /// The file keeps its length; what was not synced is noise.
+    /// They are noise.
     Noise,
 }
 
@@ -156,25 +172,27 @@ impl Tail {
     pub const ALL: [Self; 4] = [Self::Gone, Self::Shortened, Self::Patchy, Self::Noise];
 }
 
-fn cut(path: &Path, safe: u64, end: u64, tail: Tail, rng: &mut fastrand::Rng) -> Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    match tail {
-        Tail::Gone => file.set_len(safe)?,
-        Tail::Shortened => file.set_len(rng.u64(safe..=end))?,
-        Tail::Patchy | Tail::Noise => {
-            let mut bytes = fs::read(path)?;
-            let from = usize::try_from(safe)?;
-            for block in bytes[from..].chunks_mut(512) {
-                if tail == Tail::Noise {
-                    rng.fill(block);
-                } else if rng.bool() {
-                    block.fill(0);
-                }
+fn cut(path: &Path, synced: &Synced, tail: Tail, rng: &mut fastrand::Rng) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    let size = usize::try_from(synced.size)?.min(bytes.len());
+    let mut keeps = tail == Tail::Shortened;
+    for range in &synced.unsynced {
+        let from = usize::try_from(range.start)?.min(bytes.len());
+        let to = usize::try_from(range.end)?.min(bytes.len());
+        for block in bytes[from..to].chunks_mut(512) {
+            keeps = keeps && rng.u32(..4) != 0;
+            match tail {
+                Tail::Noise => rng.fill(block),
+                Tail::Patchy if rng.bool() => {}
+                Tail::Shortened if keeps => {}
+                _ => block.fill(0),
             }
-            fs::write(path, bytes)?;
         }
     }
-    Ok(())
+    if tail == Tail::Gone {
+        bytes.truncate(size);
+    }
+    Ok(fs::write(path, bytes)?)
 }
 
 /// All files below a folder, in order.

@@ -97,11 +97,12 @@ fn start(own: &Path, binaries: &Path, data: &Path) -> Result<[Server; 3]> {
     );
     let data = data.to_str().context("the data folder's name is not UTF-8")?;
     let free = "127.0.0.1:0";
-    let dev = ["dev", "--json", "--data", data, "--listen", free, "--admin-listen", free];
+    let quiet = ["dev", "--json", "--log", "warn"];
+    let place = ["--data", data, "--listen", free, "--admin-listen", free];
     Ok([
         Server::start(own, &["serve-null"])?,
         Server::start(own, &["serve-parse-only"])?,
-        Server::start(&real, &dev)?,
+        Server::start(&real, &[&quiet[..], &place].concat())?,
     ])
 }
 

@@ -452,3 +452,80 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Fault> {
 fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Fault> {
     array_at(bytes, at).map(u64::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        let next = (0..8).collect();
+        SegmentHeader { number: 7, salt: 8, partitions: 1, created_us: -9, next }
+    }
+
+    #[test]
+    fn a_segment_header_survives_and_either_copy_will_do() {
+        let bytes = header().encode();
+        assert_eq!(bytes.len(), header().data_start());
+        assert_eq!(SegmentHeader::decode(&bytes), Ok((header(), None)));
+        for page in [0, PAGE] {
+            let mut bytes = bytes.clone();
+            bytes[page..page + PAGE].fill(0xff);
+            let (decoded, fault) = SegmentHeader::decode(&bytes).unwrap();
+            assert_eq!(decoded, header());
+            assert!(fault.is_some());
+        }
+    }
+
+    #[test]
+    fn a_batch_is_valid_at_its_own_place_only() {
+        let batch = BatchHeader {
+            payload_crc: 1,
+            payload_len: 2,
+            count: 3,
+            partition: 0,
+            topic: 4,
+            base: 5,
+            append_us: -6,
+            group_start: 7,
+        };
+        let place = Place { salt: 1, segment: 2, position: 10 };
+        let bytes = batch.encode(place);
+        assert_eq!(BatchHeader::decode(&bytes, place, 1), Ok(batch));
+        let elsewhere = [
+            Place { salt: 2, ..place },
+            Place { segment: 3, ..place },
+            Place { position: 11, ..place },
+        ];
+        for place in elsewhere {
+            assert_eq!(BatchHeader::decode(&bytes, place, 1), Err(Fault::HeaderChecksum));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_read_without_a_panic(
+            words in prop::collection::vec(prop_oneof![4 => 0..40_u32, 1 => any::<u32>()], 0..60),
+            count: u32,
+        ) {
+            let payload: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let header = BatchHeader {
+                payload_crc: 0,
+                payload_len: payload.len() as u32,
+                count,
+                partition: 0,
+                topic: 0,
+                base: u64::MAX - 2,
+                append_us: 0,
+                group_start: 0,
+            };
+            let whole = header.check_records(&payload).is_ok();
+            let mut records = Records::new(Bytes::from(payload), header.base, count);
+            let read = records.by_ref().filter(Result::is_ok).count();
+            // Only text can be wrong in what is whole.
+            prop_assert!(!whole || records.left == 0);
+            prop_assert!(read <= count as usize);
+        }
+    }
+}

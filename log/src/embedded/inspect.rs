@@ -46,9 +46,10 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
     let mut report = SegmentReport::default();
     let header = match SegmentHeader::decode(bytes) {
         Ok((header, fault)) => {
+            report.bytes = header.data_start().min(bytes.len()) as u64;
             report.damage.extend(fault.map(|fault| DamageReport {
                 from: 0,
-                to: header.data_start() as u64,
+                to: report.bytes,
                 reason: fault.to_string(),
                 torn: false,
             }));
@@ -62,7 +63,6 @@ pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
         }
     };
     report.number = header.number;
-    report.bytes = header.data_start() as u64;
     let mut offsets: BTreeMap<(Topic, u32), (u64, u64)> = BTreeMap::new();
     let mut damaged: Vec<Damage> = Vec::new();
     let mut last_group = 0;

@@ -6,11 +6,16 @@
 //! Requests wait in a queue bounded in bytes. The writer takes what waits, groups it by topic and
 //! partition, writes the group behind the newest segment and pays one `fdatasync` for all of it;
 //! only then are callers answered and readers shown the records. What is on disk is told in
-//! [`format`], what a crash may leave behind and how that is judged in [`scan`].
+//! `format.rs`, what a crash may leave behind and how that is judged in `scan.rs`.
 //!
 //! A segment is removed when its retention is over, by age or by the log's size, and every
 //! reader has passed it: each of [`Config::groups`] in every topic that workers consume, whether
 //! it is there or not, and whoever else is reading. Other topics have no reader that must come.
+//! What groups have committed is not kept over a restart: nothing is removed until their readers
+//! have taken their places again.
+//!
+//! A partition has one reader in a group at a time; a second subscription gets it when the first
+//! one's reader is dropped. A subscription gives each partition out once.
 
 mod config;
 mod disk;

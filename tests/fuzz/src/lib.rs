@@ -57,6 +57,15 @@ pub fn record(data: &[u8]) {
     }
 }
 
+/// Segments of the embedded log: nothing panics, and nothing is found that is not there.
+pub fn segment(data: &[u8]) {
+    let report = millrace_log::embedded::inspect_segment(data);
+    assert!(report.bytes <= data.len() as u64, "{report:?}");
+    for damage in &report.damage {
+        assert!(damage.from <= damage.to && damage.to <= report.bytes, "{report:?}");
+    }
+}
+
 #[expect(clippy::panic, reason = "a fuzz target reports by panicking")]
 fn is_json(text: &str) {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {

@@ -39,7 +39,7 @@ fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
 macro_rules! target {
     ($name:ident, $test:ident) => {
         proptest! {
-            #![proptest_config(ProptestConfig::with_cases(2_000))]
+            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
             #[test]
             fn $test(data in mutated(stringify!($name))) {
                 millrace_fuzz::$name(&data);
@@ -50,3 +50,4 @@ macro_rules! target {
 
 target!(body_parser, no_body_breaks_the_parser);
 target!(record, no_bytes_break_the_record_format);
+target!(segment, no_bytes_break_the_segment_reader);

@@ -34,7 +34,7 @@ pub(crate) async fn a_life_that_ended_hides_what_is_stamped_at_or_below_it<S: St
     worker
         .commit([
             (0, put_device(&u, "d", 1, cells([("a", cell(1, "old"))]))),
-            (1, put_device(&u, "gone", 1, cells([]))),
+            (2, put_device(&u, "gone", 1, cells([]))),
             (2, Change::EndLife { user: u.clone() }),
         ])
         .await;
