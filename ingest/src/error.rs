@@ -8,6 +8,8 @@ use millrace_log::AppendError;
 use millrace_schema::error::{ErrorCode, ItemError, ItemErrors};
 use millrace_store::StoreError;
 
+use crate::standing::StandingsError;
+
 /// What a client may do sooner than it would by itself.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -183,6 +185,18 @@ impl From<StoreError> for ApiError {
             StoreError::Fenced { .. } | StoreError::Invalid(_) | StoreError::Exists(_) => {
                 tracing::error!(%error, "the store refused a call");
                 Self::Internal
+            }
+        }
+    }
+}
+
+impl From<StandingsError> for ApiError {
+    fn from(error: StandingsError) -> Self {
+        match error {
+            StandingsError::Store(error) => error.into(),
+            StandingsError::Log(error) => {
+                tracing::warn!(%error, "the log did not say its bounds");
+                Self::Unavailable("the log is not available; try again shortly")
             }
         }
     }

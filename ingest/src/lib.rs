@@ -21,7 +21,9 @@ mod response;
 mod route;
 mod server;
 mod service;
+mod standing;
 mod write;
 
 pub use context::{Check, Config, Parts};
 pub use server::{Server, Unclean, start};
+pub use standing::{PartitionLedger, Standing, StandingsError, standings};

@@ -111,6 +111,7 @@ async fn segments_go_when_every_reader_has_passed_them_and_not_before() {
     let (_tool, mut tool) = reader(&log, "tool", Topic::Events).await;
     worker.seek(0).await.unwrap();
     tool.seek(2).await.unwrap();
+    tool.commit(2);
     worker.commit(4);
     until_start(&log, Topic::Events, 2).await;
     tool.commit(5);
@@ -124,7 +125,7 @@ async fn segments_go_when_every_reader_has_passed_them_and_not_before() {
 }
 
 #[tokio::test]
-async fn after_a_restart_nothing_goes_until_the_workers_have_been_there() {
+async fn after_a_restart_nothing_goes_until_the_workers_have_committed_again() {
     let folder = tempfile::tempdir().unwrap();
     let log = forgetful(folder.path());
     for _ in 0..3 {
@@ -138,6 +139,7 @@ async fn after_a_restart_nothing_goes_until_the_workers_have_been_there() {
     assert_eq!(start(&log, Topic::Profiles).await, 0);
     let (_member, mut worker) = reader(&log, "workers", Topic::Profiles).await;
     worker.seek(3).await.unwrap();
+    worker.commit(3);
     until_start(&log, Topic::Profiles, 3).await;
     until_start(&log, Topic::EventsDlq, 1).await;
     let kept = inspect(folder.path()).unwrap();

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use millrace_accounts::Scope;
+use millrace_ingest::PartitionLedger;
 use millrace_schema::Outcome;
 
-use crate::admin::{KeyReply, PartitionReply, ProjectReply, Reply, broken_identity};
+use crate::admin::{KeyReply, ProjectReply, Reply, broken_identity};
 use crate::table::table;
 
 /// Prints an answer.
@@ -73,7 +74,7 @@ fn keys_table(keys: &[KeyReply]) -> String {
     table(&rows, 6)
 }
 
-fn ledger_table(partitions: &[PartitionReply]) -> String {
+fn ledger_table(partitions: &[PartitionLedger]) -> String {
     let counted = |outcome: &Outcome| partitions.iter().any(|p| p.outcomes.contains_key(outcome));
     let outcomes: Vec<Outcome> = Outcome::ALL.into_iter().filter(counted).collect();
     let mut head = cells(["topic", "partition", "log start", "log end", "frontier", "pending"]);

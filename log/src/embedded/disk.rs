@@ -34,12 +34,10 @@ pub(super) fn segments(dir: &Path) -> Result<Vec<u64>, LogError> {
     Ok(numbers)
 }
 
-/// Makes the folder and its entry durable.
+/// Creates the folder if it is not there, and makes it and its entries durable.
 pub(super) fn create_folder(dir: &Path) -> Result<(), LogError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
     fs::create_dir_all(dir).map_err(io("create", dir))?;
+    sync_folder(dir)?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
         _ => sync_folder(Path::new(".")),

@@ -1,7 +1,7 @@
 //! Consumer groups: who reads which partition, and what each group still needs.
 //!
 //! Kept in memory. A partition is read by one member of a group at a time. After a restart
-//! nothing is known to be passed until the members have taken their places again.
+//! nothing is known to be passed until the members have committed again.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ pub(super) struct Groups {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seat {
     taken: bool,
-    /// Records below this are not needed again; unknown until a member seeks or commits.
+    /// Records below this are not needed again; unknown until a member commits.
     position: Option<u64>,
 }
 
@@ -52,9 +52,10 @@ impl Groups {
         self.freed.send_replace(());
     }
 
-    /// The member begins at `offset`.
+    /// The member reads from `offset` on. That alone lets go of nothing: what it did with the
+    /// records below may not be durable yet.
     pub(super) fn begin(&self, group: &str, stream: usize, offset: u64) {
-        self.with(group, stream, |seat| seat.position = Some(offset));
+        self.with(group, stream, |seat| seat.position = seat.position.map(|p| p.min(offset)));
     }
 
     /// The member is done with everything below `offset`.
@@ -80,5 +81,35 @@ impl Groups {
         };
         let mut reading = places.values().filter_map(|seats| seats.get(&stream));
         !awaited.iter().any(waits) && !reading.any(|seat| seat.taken && behind(seat))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_passed_when_all_that_are_awaited_or_reading_have_committed() {
+        let groups = Groups::new();
+        let awaited = ["workers".to_owned()];
+        assert!(groups.passed(&[], 0, 5));
+        assert!(!groups.passed(&awaited, 0, 5));
+        assert!(groups.passed(&awaited, 0, 0));
+
+        assert!(groups.take("workers", 0) && !groups.take("workers", 0));
+        groups.begin("workers", 0, 5);
+        assert!(!groups.passed(&awaited, 0, 5), "to seek is not to commit");
+        groups.commit("workers", 0, 5);
+        groups.commit("workers", 0, 3);
+        assert!(groups.passed(&awaited, 0, 5) && !groups.passed(&awaited, 0, 6));
+
+        assert!(groups.take("tool", 0));
+        assert!(!groups.passed(&awaited, 0, 5));
+        groups.release("tool", 0);
+        assert!(groups.passed(&awaited, 0, 5));
+        groups.release("workers", 0);
+        assert!(groups.passed(&awaited, 0, 5), "what was committed stays so");
+        groups.begin("workers", 0, 2);
+        assert!(!groups.passed(&awaited, 0, 5), "what is read again is needed again");
     }
 }

@@ -11,8 +11,8 @@
 //! A segment is removed when its retention is over, by age or by the log's size, and every
 //! reader has passed it: each of [`Config::groups`] in every topic that workers consume, whether
 //! it is there or not, and whoever else is reading. Other topics have no reader that must come.
-//! What groups have committed is not kept over a restart: nothing is removed until their readers
-//! have taken their places again.
+//! What groups have committed is not kept over a restart: nothing is removed until they have
+//! committed again.
 //!
 //! A partition has one reader in a group at a time; a second subscription gets it when the first
 //! one's reader is dropped. A subscription gives each partition out once.

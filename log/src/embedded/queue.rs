@@ -69,7 +69,9 @@ impl Queue {
         }
         inner.bytes = bytes;
         inner.requests.push_back(request);
-        if std::mem::take(&mut inner.idle) {
+        let idle = std::mem::take(&mut inner.idle);
+        drop(inner);
+        if idle {
             self.filled.notify_one();
         }
         Ok(())

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use millrace_accounts::{Accounts, Scope};
+use millrace_ingest::{PartitionLedger, standings};
 use millrace_log::Log;
 use millrace_store::Store;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ledger;
 use super::reply::{KeyReply, ProjectReply, Reply};
 
 /// What can be asked of an installation.
@@ -63,7 +63,8 @@ impl Command {
                 Reply::Revoked { id }
             }
             Self::Ledger => {
-                let partitions = ledger::read(&*backend.log, &*backend.store).await?;
+                let standings = standings(&*backend.log, &*backend.store).await?;
+                let partitions = standings.into_iter().map(PartitionLedger::from).collect();
                 Reply::Ledger { partitions }
             }
         })

@@ -1,48 +1,9 @@
-//! The accounting of every partition: what became of each record, and that it adds up.
+//! Whether the accounting of every partition adds up.
 
-use std::collections::BTreeMap;
-
-use anyhow::Result;
-use millrace_log::Log;
-use millrace_schema::{Outcome, Topic};
-use millrace_store::Store;
-use serde::{Deserialize, Serialize};
-
-/// The accounting of a partition, of all projects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PartitionReply {
-    pub(crate) topic: Topic,
-    pub(crate) partition: u32,
-    pub(crate) log_start: u64,
-    pub(crate) log_end: u64,
-    pub(crate) frontier: u64,
-    pub(crate) outcomes: BTreeMap<Outcome, u64>,
-}
-
-/// The accounting of every partition that workers consume.
-pub(super) async fn read(log: &dyn Log, store: &dyn Store) -> Result<Vec<PartitionReply>> {
-    // The ledger first: the log only grows, so no frontier is beyond an end read later.
-    let rows = store.ledger().await?;
-    let mut partitions = Vec::new();
-    for topic in Topic::CONSUMED {
-        for partition in 0..log.partitions() {
-            let row = rows.iter().find(|row| row.topic == topic && row.partition == partition);
-            let bounds = log.bounds(topic, partition).await?;
-            partitions.push(PartitionReply {
-                topic,
-                partition,
-                log_start: bounds.start,
-                log_end: bounds.end,
-                frontier: row.map_or(0, |row| row.frontier),
-                outcomes: row.map(|row| row.counts.by_outcome()).unwrap_or_default(),
-            });
-        }
-    }
-    Ok(partitions)
-}
+use millrace_ingest::PartitionLedger;
 
 /// The first identity that does not hold, in words.
-pub(crate) fn broken_identity(partitions: &[PartitionReply]) -> Option<String> {
+pub(crate) fn broken_identity(partitions: &[PartitionLedger]) -> Option<String> {
     partitions.iter().find_map(|p| {
         let place = format!("{}/{}", p.topic.short_name(), p.partition);
         let sum: u64 = p.outcomes.values().sum();
@@ -57,11 +18,15 @@ pub(crate) fn broken_identity(partitions: &[PartitionReply]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use millrace_schema::{Outcome, Topic};
+
     use super::*;
 
-    fn partition(frontier: u64, log_end: u64, stored: u64, dead: u64) -> PartitionReply {
+    fn partition(frontier: u64, log_end: u64, stored: u64, dead: u64) -> PartitionLedger {
         let outcomes = BTreeMap::from([(Outcome::Stored, stored), (Outcome::Dead, dead)]);
-        PartitionReply {
+        PartitionLedger {
             topic: Topic::Events,
             partition: 1,
             log_start: 0,

@@ -12,6 +12,6 @@ mod server;
 
 pub(crate) use client::send;
 pub(crate) use command::{Backend, Command};
-pub(crate) use ledger::{PartitionReply, broken_identity};
+pub(crate) use ledger::broken_identity;
 pub(crate) use reply::{KeyReply, ProjectReply, Reply};
 pub(crate) use server::AdminSocket;

@@ -3,12 +3,11 @@
 use std::fmt;
 
 use millrace_accounts::{ApiKey, NewKey, Project, Scope};
+use millrace_ingest::PartitionLedger;
 use millrace_schema::time::format_us;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use super::ledger::PartitionReply;
 
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +18,7 @@ pub(crate) enum Reply {
     NewKey(KeyReply),
     Keys(Vec<KeyReply>),
     Revoked { id: Uuid },
-    Ledger { partitions: Vec<PartitionReply> },
+    Ledger { partitions: Vec<PartitionLedger> },
 }
 
 impl Reply {

@@ -122,15 +122,13 @@ impl BrokenStore {
 
     /// What is written instead.
     fn instead(&self, mut write: Write) -> Vec<Write> {
+        let once = write.clone();
         match (self.breakage, &mut write.change) {
             (Breakage::LoseEvents, Change::PutEvent { .. }) if self.nth() => vec![],
             (Breakage::DoubleEvents, Change::PutEvent { id, payload, .. }) if self.nth() => {
-                let once = write.clone();
-                if let Change::PutEvent { id: old, payload: record, .. } = &once.change {
-                    *id = format!("{old}-again");
-                    let text = String::from_utf8_lossy(record).replace(old.as_str(), id);
-                    *payload = text.into_bytes().into();
-                }
+                let other = format!("{id}-again");
+                let text = String::from_utf8_lossy(payload).replace(id.as_str(), &other);
+                (*id, *payload) = (other, text.into_bytes().into());
                 vec![once, write]
             }
             (
