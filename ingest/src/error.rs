@@ -179,7 +179,7 @@ impl From<AppendError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Restarted => {
+            StoreError::Unavailable(_) | StoreError::Stopped(_) | StoreError::Restarted => {
                 Self::Unavailable("the store is not available; try again shortly")
             }
             StoreError::Fenced { .. } | StoreError::Invalid(_) | StoreError::Exists(_) => {

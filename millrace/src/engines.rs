@@ -51,7 +51,13 @@ impl Engines {
         let dir = folder.layout().log();
         let log = EmbeddedLog::open(&dir, config)
             .with_context(|| format!("cannot open the log in {}", dir.display()))?;
-        let failed = Box::pin(log.failed());
+        let (log_failed, store_failed) = (log.failed(), store.failed());
+        let failed = Box::pin(async move {
+            tokio::select! {
+                reason = log_failed => format!("the log has failed: {reason}"),
+                reason = store_failed => format!("the store has failed: {reason}"),
+            }
+        });
         let accounts = Arc::new(store.clone());
         Ok(Self { log: Arc::new(log), store: Arc::new(store), accounts, failed })
     }

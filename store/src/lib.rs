@@ -116,6 +116,10 @@ pub enum StoreError {
     /// Worth another try.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// It cannot work again in this process, which must end and be started anew. What was
+    /// acknowledged is kept.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
     /// What is stored, or configured, is not as it must be. The text says what to do.
     #[error("{0}")]
     Invalid(String),

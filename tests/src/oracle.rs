@@ -18,6 +18,9 @@ mod devices;
 mod events;
 mod profiles;
 
+/// How many attempts a violation shows.
+const TOLD: usize = 40;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -199,7 +202,7 @@ fn violation(rule: Rule, user: &str, what: impl fmt::Display) -> Violation {
 /// The attempts in question, for people.
 fn tell<T>(attempts: &[&Attempt<'_, T>]) -> String {
     let mut out = String::new();
-    for a in attempts.iter().take(8) {
+    for a in attempts.iter().take(TOLD) {
         let (began, ended) = (a.op.began, a.op.ended.map_or("?".into(), |e| e.to_string()));
         let json: String = a.sent.json.chars().take(300).collect();
         let (number, fate, outcome) = (a.op.number, a.fate, &a.op.outcome);
@@ -208,8 +211,8 @@ fn tell<T>(attempts: &[&Attempt<'_, T>]) -> String {
             a.sent.index
         ));
     }
-    if attempts.len() > 8 {
-        out.push_str(&format!("\n    … and {} more", attempts.len() - 8));
+    if attempts.len() > TOLD {
+        out.push_str(&format!("\n    … and {} more", attempts.len() - TOLD));
     }
     out
 }

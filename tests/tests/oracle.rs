@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use millrace_tests::generator::Mix;
 use millrace_tests::process::Launch;
+use millrace_tests::shim::Shim;
 use millrace_tests::world::World;
 
 /// Rounds of kill -9; `MILLRACE_ORACLE_ROUNDS` asks for more.
@@ -47,4 +48,42 @@ fn every_promise_is_kept_when_the_process_is_killed_at_random_moments() -> Resul
     }
     assert!(world.accepted() > rounds(), "hardly anything was accepted");
     world.expect_clean(&server, &world.users)
+}
+
+#[test]
+fn every_promise_is_kept_when_the_process_dies_just_before_or_after_a_sync() -> Result<()> {
+    let mut world = World::new("death at a sync")?;
+    let shim = Shim::around(&world.data())?;
+    let mut server = shim.preload(Launch::dev(&world.data())?)?.start()?;
+    for round in 0..8 {
+        let cast = world.cast(&format!("sync{round}"), 5);
+        let traffic = world.traffic(&server, &cast, Mix::default(), 3, usize::MAX);
+        let what = ["sync-kill", "synced-kill"][round % 2];
+        shim.rules(&format!("{what} * {}", world.rng.u32(1..40)))?;
+        let (_, launch) = server.ended()?;
+        world.resend = traffic.stop()?;
+        world.history.process_ended();
+        shim.rules("")?;
+        server = launch.start()?;
+        world.expect_clean(&server, &world.users)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_promise_is_kept_when_the_clock_jumps_back_an_hour_between_restarts() -> Result<()> {
+    let mut world = World::new("clock")?;
+    world.circumstances.clock_jumped = true;
+    let shim = Shim::around(&world.data())?;
+    let cast = world.cast("clock", 8);
+    for seconds in ["0", "-3600", "-7200", "0"] {
+        let launch = shim.preload(Launch::dev(&world.data())?)?;
+        let server = launch.env("MILLRACE_SHIM_CLOCK_S", seconds).start()?;
+        world.traffic(&server, &cast, Mix::default(), 3, 60).join()?;
+        world.expect_clean(&server, &world.users)?;
+        let (status, _) = server.terminate()?;
+        assert!(status.success(), "{status}");
+        world.history.process_ended();
+    }
+    Ok(())
 }

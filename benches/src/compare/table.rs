@@ -70,11 +70,9 @@ impl Spread {
     pub(super) fn of(mut values: Vec<f64>) -> Self {
         values.sort_unstable_by(f64::total_cmp);
         let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
-        Self {
-            median: at(values.len() / 2),
-            least: at(0),
-            most: at(values.len().saturating_sub(1)),
-        }
+        let last = values.len().saturating_sub(1);
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        Self { median, least: at(0), most: at(last) }
     }
 }
 
@@ -167,5 +165,6 @@ mod tests {
     fn a_spread_is_told_whatever_the_order() {
         let spread = Spread::of(vec![0.7, 0.5, 0.6]);
         assert_eq!(spread, Spread { median: 0.6, least: 0.5, most: 0.7 });
+        assert_eq!(Spread::of(vec![3.0, 1.0]).median, 2.0);
     }
 }

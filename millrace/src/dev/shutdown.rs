@@ -35,8 +35,8 @@ impl Running {
                 None
             }
             reason = &mut engines.failed => {
-                tracing::error!(%reason, "stopping, because the log can never be written again");
-                Some(anyhow!("the log has failed: {reason}; start again to recover"))
+                tracing::error!(%reason, "stopping, because it cannot go on in this process");
+                Some(anyhow!("{reason}; start again to recover"))
             }
         };
         let stopped = tokio::select! {

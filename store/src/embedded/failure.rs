@@ -8,10 +8,8 @@ use crate::embedded::space::Space;
 /// An error of fjall. It poisons itself when a write, flush or compaction has failed, for good.
 pub(super) fn failed(error: fjall::Error) -> StoreError {
     match error {
-        fjall::Error::Poisoned => StoreError::Unavailable(
-            "the embedded store stopped after a failed write or flush; check the disk and its \
-             free space, then restart"
-                .to_owned(),
+        fjall::Error::Poisoned => StoreError::Stopped(
+            "a write or flush has failed; check the disk and its free space".to_owned(),
         ),
         fjall::Error::Locked => {
             StoreError::Unavailable("another process has the embedded store open".to_owned())

@@ -36,7 +36,7 @@
 //! fjall writes a batch of several keyspaces as one journal record, checksummed, and drops a torn
 //! one at open: a [`Commit`] is there whole or not at all, also after `kill -9`. It is durable
 //! against a power cut after [`Store::persist`]. A failed write or flush stops the database until
-//! the process is restarted ([`StoreError::Unavailable`]).
+//! the process is restarted ([`StoreError::Stopped`]).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -45,6 +45,7 @@ use std::time::Duration;
 
 use fjall::{Database, PersistMode};
 use millrace_schema::{Topic, UserKey};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
@@ -88,6 +89,22 @@ impl EmbeddedStore {
         open::open(dir, config).map(|engine| Self(Arc::new(engine)))
     }
 
+    /// Waits until the store has stopped for good, and says why: the process must then end with
+    /// an error and be started anew. Never resolves while the store works.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut stopped = self.0.stopped.subscribe();
+        async move {
+            loop {
+                if let Some(reason) = &*stopped.borrow_and_update() {
+                    return reason.clone();
+                }
+                if stopped.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
     /// Runs work that may block on a thread made for it.
     fn run<T, F>(&self, work: F) -> Answer<'_, T>
     where
@@ -96,8 +113,14 @@ impl EmbeddedStore {
     {
         let engine = Arc::clone(&self.0);
         Box::pin(async move {
-            let done = tokio::task::spawn_blocking(move || work(&engine)).await;
-            done.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
+            let done = tokio::task::spawn_blocking(move || {
+                let done = work(&engine);
+                if let Err(StoreError::Stopped(reason)) = &done {
+                    engine.stopped.send_replace(Some(reason.clone()));
+                }
+                done
+            });
+            done.await.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
         })
     }
 }
@@ -115,6 +138,8 @@ struct Engine {
     jobs: Mutex<()>,
     /// So are topics, projects and keys.
     registry: Mutex<()>,
+    /// Why the database takes no writes any more.
+    stopped: watch::Sender<Option<String>>,
 }
 
 impl Engine {

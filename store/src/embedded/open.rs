@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use fjall::Database;
+use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::embedded::Engine;
@@ -58,6 +59,7 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         partitions: Mutex::default(),
         jobs: Mutex::default(),
         registry: Mutex::default(),
+        stopped: watch::Sender::default(),
     })
 }
 

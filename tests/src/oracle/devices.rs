@@ -50,18 +50,26 @@ impl<'i, 'h> Claims<'i, 'h> {
         })
     }
 
-    /// Whether nobody may own it: every live link may have been followed by an unlink, or by
-    /// another user's link that is erased.
+    /// Whether nobody may own it: every live link may have ended, or may have been followed by
+    /// another user's link that has ended or is erased.
     fn may_be_nobodys(&self) -> bool {
         let mut live = self.all.iter().filter(|a| a.live() && !a.item.unlink);
         live.all(|link| {
-            self.all.iter().any(|after| {
-                let mine = after.item.user == link.item.user;
-                let unlinks = after.item.unlink && (mine || after.item.user.is_none());
-                let moved = !after.item.unlink && !mine && !after.live();
-                let ends = (unlinks && !after.dead()) || moved;
-                ends && !self.before(after, link)
-            }) || self.superseded(link)
+            let moved = |to: &&Attempt<'_, Device>| {
+                let away = !to.item.unlink && to.item.user != link.item.user;
+                away && !self.before(to, link) && (!to.live() || self.may_have_ended(to))
+            };
+            self.may_have_ended(link)
+                || self.all.iter().any(|to| moved(to))
+                || self.superseded(link)
+        })
+    }
+
+    /// Whether an unlink by its user, or by nobody, may count as later than a link.
+    fn may_have_ended(&self, link: &Attempt<'_, Device>) -> bool {
+        self.all.iter().any(|unlink| {
+            let speaks = unlink.item.user.is_none() || unlink.item.user == link.item.user;
+            unlink.item.unlink && speaks && !unlink.dead() && !self.before(unlink, link)
         })
     }
 

@@ -139,6 +139,8 @@ impl Target {
 
     /// Nothing panicked, and the server still takes what is good.
     pub(crate) fn alive(&mut self) -> Result<()> {
+        // An idle connection may have been closed meanwhile.
+        self.client = self.server.client();
         for call in CALLS {
             let answer = self.send(call, call.good)?;
             ensure!(answer.status == 202, "{call:?}: {} {}", answer.status, answer.text());
