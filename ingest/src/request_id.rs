@@ -33,8 +33,21 @@ impl RequestIds {
 
     fn new_id(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:013x}-{number:08x}", self.started_us);
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let mut id = [b'-'; 2 * HEX_DIGITS + 1];
+        write_hex(&mut id[..HEX_DIGITS], self.started_us);
+        write_hex(&mut id[HEX_DIGITS + 1..], number);
+        HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+}
+
+/// Digits of each half of an id.
+const HEX_DIGITS: usize = 16;
+
+/// Writes the lowest digits of a number.
+fn write_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 

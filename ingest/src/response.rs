@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use millrace_log::Durability;
 use millrace_schema::error::{ErrorCode, ItemErrors};
@@ -16,7 +17,7 @@ use crate::error::ApiError;
 pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
 /// The header that says how durable an accepted request is.
-pub(crate) const MILLRACE_ACK: &str = "millrace-ack";
+const MILLRACE_ACK: HeaderName = HeaderName::from_static("millrace-ack");
 
 /// The content type of every body of the API.
 pub(crate) const JSON: &str = "application/json";

@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use millrace_log::Log;
 use millrace_log::embedded::{Config, EmbeddedLog};
 use millrace_store::embedded::EmbeddedStore;
 use millrace_store::{AccountStore, Store};
 
 use crate::folder::DataFolder;
+use crate::priority::yield_to_the_front_door;
 
 /// Resolves with the reason once an engine can never work again in this process.
 pub type Failed = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -62,6 +63,27 @@ impl Engines {
         Ok(Self { log: Arc::new(log), store: Arc::new(store), accounts, failed })
     }
 
+    /// Sees to it that the log reaches as far as the store has applied it. If it did not, new
+    /// records would get offsets that count as applied, and would never be.
+    ///
+    /// # Errors
+    /// The log lost its end, or belongs to another store; or one of them cannot be read.
+    pub(crate) async fn verify(&self) -> Result<()> {
+        for row in self.store.ledger().await.context("the ledger cannot be read")? {
+            let place = format!("{}/{}", row.topic.short_name(), row.partition);
+            let bounds = self.log.bounds(row.topic, row.partition).await;
+            let end = bounds.with_context(|| format!("the log has no {place}"))?.end;
+            ensure!(
+                row.frontier <= end,
+                "the store has applied {place} up to offset {}, but the log ends at {end}: the log \
+                 lost its end, or is another one, and new records would be taken for applied ones; \
+                 restore the folders log and store from the same copy",
+                row.frontier
+            );
+        }
+        Ok(())
+    }
+
     /// Makes everything durable.
     pub(crate) async fn close(&self) -> Result<()> {
         let log = self.log.close().await.context("the log did not close");
@@ -70,8 +92,41 @@ impl Engines {
     }
 }
 
+/// Opens the store on a thread from which its own threads take their priority.
 fn open_store(folder: &DataFolder) -> Result<EmbeddedStore> {
     let dir = folder.layout().store();
-    EmbeddedStore::open(&dir, millrace_store::embedded::Config::default())
-        .with_context(|| format!("cannot open the store in {}", dir.display()))
+    let open = || {
+        yield_to_the_front_door();
+        EmbeddedStore::open(&dir, millrace_store::embedded::Config::default())
+            .with_context(|| format!("cannot open the store in {}", dir.display()))
+    };
+    let opened = std::thread::scope(|scope| scope.spawn(open).join());
+    opened.unwrap_or_else(|_| Err(anyhow!("opening the store in {} panicked", dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_schema::Topic;
+    use millrace_store::Commit;
+
+    use super::*;
+    use crate::folder::Layout;
+
+    #[tokio::test]
+    async fn a_log_that_ends_before_what_was_applied_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(Layout::new(&dir.path().join("data"))).unwrap();
+        let engines = Engines::open(&folder, Config::default()).unwrap();
+        engines.verify().await.unwrap();
+
+        let mut ledger = engines.store.claim(Topic::Events, 1).await.unwrap();
+        ledger.sequence += 1;
+        ledger.frontier = 3;
+        let generation = engines.store.generation().await.unwrap();
+        engines.store.commit(Commit { writes: Vec::new(), ledger, generation }).await.unwrap();
+
+        let error = engines.verify().await.unwrap_err().to_string();
+        assert!(error.contains("events/1 up to offset 3, but the log ends at 0"), "{error}");
+        engines.close().await.unwrap();
+    }
 }

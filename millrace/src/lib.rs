@@ -15,8 +15,10 @@ mod log_files;
 mod logging;
 mod metrics;
 mod print;
+mod priority;
 mod table;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -41,7 +43,8 @@ pub fn main(wrap: impl FnOnce(Engines) -> Engines + 'static) -> ExitCode {
     match run(cli, Box::new(wrap)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millrace: {error:#}");
+            // Unlike `eprintln!`, without a panic if stderr is gone.
+            let _ = writeln!(std::io::stderr(), "millrace: {error:#}");
             ExitCode::FAILURE
         }
     }

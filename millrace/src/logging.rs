@@ -34,7 +34,11 @@ pub(crate) fn init(options: &LogOptions, default_filter: &str) -> Result<()> {
     let filter = EnvFilter::try_new(options.filter.as_deref().unwrap_or(default_filter))
         .map_err(|error| anyhow!("--log (MILLRACE_LOG): {error}"))?;
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        // It would say on stderr that stderr is gone, and panic.
+        .log_internal_errors(false);
     let done = match options.log_format {
         LogFormat::Text => builder.with_ansi(colours).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),

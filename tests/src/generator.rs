@@ -117,7 +117,8 @@ impl Generator {
             again.encoding = Encoding::pick(&mut self.rng);
             return again;
         }
-        let prepared = if self.percent(self.mix.deletions) { self.deletion() } else { self.items() };
+        let prepared =
+            if self.percent(self.mix.deletions) { self.deletion() } else { self.items() };
         if self.recent.len() >= 16 {
             let at = self.rng.usize(..self.recent.len());
             self.recent.swap_remove(at);
@@ -170,9 +171,7 @@ impl Generator {
         let text = match (bulk, ndjson) {
             (false, _) => format!("{{\"user_id\":{}{erase}}}", quoted[0]),
             (true, false) => format!("{{\"user_ids\":[{}]{erase}}}", quoted.join(",")),
-            (true, true) => {
-                quoted.iter().map(|user| format!("{{\"user_id\":{user}}}\n")).collect()
-            }
+            (true, true) => quoted.iter().map(|user| format!("{{\"user_id\":{user}}}\n")).collect(),
         };
         let call = Arc::new(Call::Delete { users: listed.into_iter().collect(), reach });
         let path = if bulk { path::DELETE_BULK } else { path::DELETE };

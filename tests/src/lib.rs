@@ -2,6 +2,17 @@
 //!
 //! Owns traffic, faults, and the judgement of what came of them. What is not about one engine's
 //! files ([`shim`], [`process`]) is neutral: it knows requests and answers only.
+//!
+//! `cargo test -p millrace-tests` runs everything. Variables:
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `MILLRACE_ORACLE_ROUNDS` | how often the oracle kills the process (30) |
+//! | `MILLRACE_ORACLE_SEED` | traffic and moments of an earlier run, as it was printed |
+//! | `MILLRACE_BIN` | the binary under test; without it `millrace` is built |
+//!
+//! `src/bin/broken.rs` is the same binary with a rule broken on purpose, and `tests/breakages.rs`
+//! shows that the oracle reports each.
 
 pub mod client;
 pub mod encoding;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::client::{Client, Request, percent_encode};
+use crate::client::{Client, Connection, Request, percent_encode};
 use crate::process::Server;
 
 /// An event as it is read back.
@@ -139,20 +139,6 @@ pub fn accounting(client: &mut Client) -> Result<AccountingSeen> {
     get(client, "/v1/api/accounting", "")
 }
 
-/// A deletion job; `None` while it is not known.
-///
-/// # Errors
-/// No answer, or not the expected one.
-pub fn job(client: &mut Client, id: Uuid) -> Result<Option<JobSeen>> {
-    let path = format!("/v1/api/profile/user/deletion-job/{id}");
-    let answer = client.send(&client.read(&path, ""))?;
-    match answer.status {
-        200 => answer.json().map(Some),
-        404 => Ok(None),
-        status => bail!("{path}: {status} {:.500}", answer.text()),
-    }
-}
-
 /// The ledger, from the admin address.
 ///
 /// # Errors
@@ -175,28 +161,33 @@ pub fn wait_idle(server: &Server, jobs: &BTreeSet<Uuid>) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let since = Instant::now();
     let mut client = server.client();
-    let mut open: BTreeSet<Uuid> = jobs.clone();
     loop {
-        let pending = accounting(&mut client).map(|a| a.pending);
-        if pending.as_ref().is_ok_and(|n| *n == 0) {
-            let mut left = BTreeSet::new();
-            for id in open {
-                let seen = job(&mut client, id)?;
-                if !seen.is_some_and(|job| job.status == "completed" || job.status == "failed") {
-                    left.insert(id);
-                }
-            }
-            open = left;
-            if open.is_empty() {
-                return Ok(());
-            }
+        let state = unfinished(&mut client, jobs);
+        if state.as_ref().is_ok_and(|(pending, open)| *pending == 0 && open.is_empty()) {
+            return Ok(());
         }
-        if since.elapsed() > PATIENCE {
-            let error = server.stderr();
-            bail!("never idle: pending {pending:?}, jobs not completed {open:?}\n{error}");
+        let gone = Connection::open(server.address).is_err();
+        if gone || since.elapsed() > PATIENCE {
+            bail!(
+                "never idle (gone: {gone}); pending and open jobs: {state:?}\n{}",
+                server.stderr()
+            );
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What the workers have not reached, and which of the jobs have not ended.
+fn unfinished(client: &mut Client, jobs: &BTreeSet<Uuid>) -> Result<(u64, Vec<Uuid>)> {
+    let pending = accounting(client)?.pending;
+    if jobs.is_empty() || pending > 0 {
+        return Ok((pending, Vec::new()));
+    }
+    let seen = all_jobs(client)?;
+    let ended = |id: &Uuid| {
+        seen.get(id).is_some_and(|job| job.status == "completed" || job.status == "failed")
+    };
+    Ok((pending, jobs.iter().filter(|id| !ended(id)).copied().collect()))
 }
 
 /// Reads everything of these users, and all jobs, the ledger and the accounting.

@@ -66,8 +66,6 @@ pub struct Circumstances {
     pub clock_jumped: bool,
     /// The history holds everything that was ever sent to the project, so totals can be compared.
     pub whole_history: bool,
-    /// The log was cut off by hand, so records may be gone and jobs with them.
-    pub log_cut: bool,
 }
 
 /// One sending of one item.

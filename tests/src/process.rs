@@ -351,14 +351,6 @@ impl Server {
         Ok((self.child.wait()?, self.launch.clone()))
     }
 
-    /// Whether it is gone.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.child.0.try_wait()?.is_some())
-    }
-
     /// Waits for it to end by itself.
     ///
     /// # Errors

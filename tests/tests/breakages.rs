@@ -1,9 +1,10 @@
-//! The delivery oracle can fail: each rule broken on purpose is reported.
+//! The delivery oracle can fail: each rule broken on purpose is reported. And it stays silent where
+//! engines fail in ways that the product must live with.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use millrace_tests::generator::Mix;
 use millrace_tests::oracle::{Rule, Violation};
 use millrace_tests::process::{Launch, Server};
@@ -106,4 +107,20 @@ fn a_disk_that_lies_about_its_syncs_is_reported_after_a_power_cut() -> Result<()
     let found = rules(&world.judge(&server, &world.users)?);
     ensure!(found.contains(&Rule::Lost), "seed {}: {found:?}", world.seed);
     Ok(())
+}
+
+#[test]
+fn engines_that_fail_for_a_while_break_no_promise() -> Result<()> {
+    let mut world = World::new("flaky engines")?;
+    let server = broken(&world, "flaky-engines")?;
+    let cast = world.cast("flaky", 8);
+    let traffic = world.traffic(&server, &cast, Mix::default(), 2, usize::MAX);
+    std::thread::sleep(Duration::from_secs(5));
+    traffic.stop()?;
+    world.expect_clean(&server, &world.users)?;
+    let log = server.stderr();
+    let launch = server.kill_9()?;
+    world.history.process_ended();
+    let clean = world.expect_clean(&launch.start()?, &world.users);
+    clean.with_context(|| log)
 }

@@ -55,7 +55,10 @@ fn an_accepted_request_is_an_empty_202_that_names_its_durability() -> Result<()>
     for (path, body) in [
         (path::EVENTS, json!({"events": [{"user_id": "u", "name": "n"}]})),
         (path::PROFILES, profile.clone()),
-        (path::DEVICES, json!({"devices": [{"user_id": "u", "device_id": "d", "platform": "web"}]})),
+        (
+            path::DEVICES,
+            json!({"devices": [{"user_id": "u", "device_id": "d", "platform": "web"}]}),
+        ),
         (path::DELETE, json!({"user_id": "u"})),
         (path::DELETE_BULK, json!({"user_ids": ["u"]})),
     ] {
@@ -79,9 +82,7 @@ fn a_profile_merges_and_tells_false_from_absent() -> Result<()> {
     let user = "ü/사용자 %2F?";
     let path = format!("/v1/api/users/{}", percent_encode(user));
     ensure!(scene.read(&path, "")?.status == 404, "known before it was sent");
-    let sets = |time: &str, properties: Value| {
-        json!({"profiles": [{"user_id": user, "timestamp": time, "properties": properties}]})
-    };
+    let sets = |time: &str, properties: Value| json!({"profiles": [{"user_id": user, "timestamp": time, "properties": properties}]});
     let later = sets("2025-01-02T00:00:00Z", json!({"mkt_name": "B", "mkt_email_opt_in": false}));
     let earlier = sets("2025-01-01T09:00:00+09:00", json!({"mkt_name": "A", "mkt_grade": 1}));
     scene.post(path::PROFILES, &later)?;
@@ -132,7 +133,8 @@ fn events_come_newest_first_in_pages_and_within_times() -> Result<()> {
     let page = scene.json(path, &(query + "&limit=1000"))?;
     let n = page["events"].as_array().context("no list")?.len();
     ensure!(n == 100, "{n} events at or after one time and before another");
-    let bad = ["&limit=0", "&limit=1001", "&limit=x", "&cursor=x", "&from=yesterday", "&to=2025-01-01"];
+    let bad =
+        ["&limit=0", "&limit=1001", "&limit=x", "&cursor=x", "&from=yesterday", "&to=2025-01-01"];
     for query in bad {
         let answer = scene.read(path, query)?;
         ensure!(answer.status == 400, "{query}: {}", answer.status);
@@ -143,7 +145,8 @@ fn events_come_newest_first_in_pages_and_within_times() -> Result<()> {
 #[test]
 fn an_event_is_stored_once_however_often_it_comes() -> Result<()> {
     let mut scene = Scene::start()?;
-    let with_time = json!({"user_id": "u", "name": "a", "id": "1", "timestamp": "2026-10-01T00:00:00Z"});
+    let with_time =
+        json!({"user_id": "u", "name": "a", "id": "1", "timestamp": "2026-10-01T00:00:00Z"});
     let with_id = json!({"user_id": "u", "name": "b", "id": "2"});
     let body = json!({"events": [with_time, with_id, {"user_id": "u", "name": "c"}]});
     for _ in 0..3 {
@@ -231,7 +234,8 @@ fn jobs_are_listed_newest_first_and_an_unknown_one_is_404() -> Result<()> {
     let mut scene = Scene::start()?;
     let mut ids = Vec::new();
     for n in 0..5 {
-        let answer = scene.post(path::DELETE, &json!({"user_id": format!("u{n}"), "erase": ["events"]}))?;
+        let answer =
+            scene.post(path::DELETE, &json!({"user_id": format!("u{n}"), "erase": ["events"]}))?;
         ids.push(job_of(&answer)?.to_string());
     }
     observe::wait_idle(&scene.server, &ids.iter().filter_map(|id| id.parse().ok()).collect())?;
@@ -263,7 +267,10 @@ fn a_lenient_request_takes_the_good_items_and_lists_the_others() -> Result<()> {
     let good = json!({"user_id": "u", "name": "n"});
     let seen = lenient(&mut scene, json!({"events": [good, {"user_id": 1}, good]}))?;
     ensure!(seen["accepted"] == 2, "{seen}");
-    ensure!(seen["rejected"].as_array().is_some_and(|r| r.iter().all(|e| e["index"] == 1)), "{seen}");
+    ensure!(
+        seen["rejected"].as_array().is_some_and(|r| r.iter().all(|e| e["index"] == 1)),
+        "{seen}"
+    );
     let seen = lenient(&mut scene, json!({"events": [{"name": "n"}]}))?;
     ensure!(seen["accepted"] == 0, "{seen}");
     scene.settle()?;
@@ -296,7 +303,10 @@ fn the_accounting_adds_up_and_the_probes_need_no_key() -> Result<()> {
         ensure!(scene.server.probe(path)? == 200, "{path}");
     }
     let openapi = scene.server.client().send(&Request::get("/openapi.json"))?;
-    ensure!(openapi.json::<Value>()?["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")), "no 3.1");
+    ensure!(
+        openapi.json::<Value>()?["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")),
+        "no 3.1"
+    );
     let metrics = scene.server.admin_client().send(&Request::get("/metrics"))?;
     ensure!(metrics.status == 200 && metrics.text().contains("millrace_"), "no metrics");
     Ok(())

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use millrace_log::LogRecord;
 use millrace_schema::record::{
-    Body, HEADER_ORIGIN_OFFSET, HEADER_ORIGIN_TIME_US, HEADER_SPOOLED, Record,
+    Body, Device, HEADER_ORIGIN_OFFSET, HEADER_ORIGIN_TIME_US, HEADER_SPOOLED, Record,
 };
 use millrace_schema::time::Micros;
-use millrace_schema::user::{write_device_key, write_user_key};
+use millrace_schema::user::{is_device_key, is_user_key};
 use millrace_schema::{Topic, limits};
 use millrace_store::{Erasure, Stamp, Version};
 
@@ -54,37 +54,27 @@ impl Detour {
 /// Refuses what the front door would never have written: a foreign kind, a foreign key, ids that
 /// no engine could use as a key.
 fn check<'r>(topic: Topic, key: &[u8], record: Record<'r>) -> Result<Record<'r>, String> {
-    let mut expected = Vec::with_capacity(key.len());
     let project = &*record.project;
     let at_home = match &record.body {
-        Body::Event(event) => {
-            write_user_key(&mut expected, project, &event.user);
-            topic == Topic::Events && event.id.len() <= limits::ID_BYTES
-        }
-        Body::Profile(profile) => {
-            write_user_key(&mut expected, project, &profile.user);
-            topic == Topic::Profiles
-        }
+        Body::Event(event) => topic == Topic::Events && event.id.len() <= limits::ID_BYTES,
+        Body::Profile(_) => topic == Topic::Profiles,
         Body::Device(device) => {
-            match &device.user {
-                Some(user) => write_user_key(&mut expected, project, user),
-                None => write_device_key(&mut expected, project, &device.device_id),
-            }
             topic == Topic::Devices && device.device_id.len() <= limits::DEVICE_ID_BYTES
         }
-        Body::Marker(marker) => {
-            write_user_key(&mut expected, project, &marker.user);
-            Topic::DATA.contains(&topic)
-        }
-        Body::Job(job) => {
-            write_user_key(&mut expected, project, &job.job.to_string());
-            topic == Topic::Deletions
-        }
+        Body::Marker(_) => Topic::DATA.contains(&topic),
+        Body::Job(_) => topic == Topic::Deletions,
     };
     if !at_home {
         return Err(format!("a record of kind {:?} has no place in {topic}", record.body.kind()));
     }
-    if expected != key {
+    let is_its_key = match &record.body {
+        Body::Device(Device { user: None, device_id, .. }) => {
+            is_device_key(key, project, device_id)
+        }
+        Body::Job(job) => is_user_key(key, project, &job.job.to_string()),
+        body => body.user().is_some_and(|user| is_user_key(key, project, user)),
+    };
+    if !is_its_key {
         return Err("the key is not that of the record's user, device or job".to_owned());
     }
     if project.len() > limits::PROJECT_ID_BYTES || project.contains('\0') {

@@ -34,7 +34,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             batch_bytes: 1024 * 1024,
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(20),
             tick: Duration::from_secs(1),
             persist_interval: Duration::from_secs(2),
             completion_interval: Duration::from_millis(250),

@@ -4,13 +4,14 @@
 //! one answer to a store that is away, a restarted node, a pause and a newer epoch: begin anew.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use millrace_log::{AppendError, Log, LogRecord, ReadError, Reader};
 use millrace_schema::{Outcome, Topic};
 use millrace_store::{Commit, Stamp, Store, StoreError, Write};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::arrival::{Arrival, Place};
@@ -102,6 +103,7 @@ impl<R: Role> Partition<R> {
             }
             let wait = delay.next().unwrap_or(self.shared.config.retry_max);
             tokio::select! {
+                biased;
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 () = tokio::time::sleep(wait) => {}
             }

@@ -6,11 +6,12 @@
 //! lost, and a marker's second step always has a settled first step under it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_schema::Counts;
 use millrace_schema::time::Micros;
 use millrace_store::{LedgerRow, Write};
+use tokio::time::Instant;
 
 /// How finely the way from frontier to resume point is cut.
 const MARKS_PER_SETTLE: u32 = 16;

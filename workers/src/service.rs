@@ -96,6 +96,7 @@ impl Workers {
 
 async fn until_stopped(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()> + Send) {
     tokio::select! {
+        biased;
         _ = stop.wait_for(|stop| *stop) => {}
         () = work => {}
     }
@@ -110,6 +111,7 @@ async fn assign(
     let mut partitions = JoinSet::new();
     loop {
         let assigned = tokio::select! {
+            biased;
             _ = stop.wait_for(|stop| *stop) => break,
             assigned = subscription.next() => assigned,
         };

@@ -119,8 +119,9 @@ fn time(parameter: &str, text: Option<Cow<'_, str>>) -> Result<Option<Micros>, A
     // A `+` that was not percent-encoded has become a space.
     match parse_us(&text.replace(' ', "+"), Micros::MAX) {
         Ok(time_us) => Ok(Some(time_us)),
-        // No event is that early, so the answer is the same.
+        // No event is that early or that late, so the answer is the same.
         Err(TimestampError::TooEarly) => Ok(Some(EARLIEST_US)),
+        Err(TimestampError::TooLate) => Ok(Some(Micros::MAX)),
         Err(error) => {
             let message = format!("`{parameter}` {error}");
             Err(ApiError::request(ErrorCode::InvalidTimestamp, Some(parameter), message))
@@ -253,6 +254,7 @@ mod tests {
         assert_eq!(time_of("2025-01-17T14:39:22 09:00"), Ok(Some(1_737_092_362_000_000)));
         assert_eq!(time_of("1066-10-14T09:00:00Z"), Ok(Some(EARLIEST_US)));
         assert!(time_of("9999-01-01T00:00:00Z").is_ok());
+        assert_eq!(time_of("9999-12-31T23:59:59Z"), Ok(Some(Micros::MAX)));
         for bad in ["", "2025-01-17", "2025-01-17T05:39:22", "1737092362"] {
             assert_eq!(time_of(bad).unwrap_err().status(), 400, "{bad}");
         }

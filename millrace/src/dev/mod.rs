@@ -29,6 +29,7 @@ use crate::cli::DevOptions;
 use crate::engines::Engines;
 use crate::folder::{DataFolder, Layout};
 use crate::keys::Keys;
+use crate::priority::yield_to_the_front_door;
 use crate::{Wrap, metrics, print};
 
 /// How long blocking work of the store may go on after everything else has ended.
@@ -42,10 +43,11 @@ pub(crate) fn run(data: &Path, json: bool, options: &DevOptions, wrap: Wrap) -> 
     let recorder = metrics::install()?;
     let folder = DataFolder::open(Layout::new(data))?;
     // Workers block on the store; on threads of their own they do not hold up requests.
-    let front = runtime("ingest")?;
-    let back = runtime("workers")?;
+    let front = runtime("ingest", || {})?;
+    let back = runtime("workers", yield_to_the_front_door)?;
     let result = front.block_on(async {
         let engines = wrap(Engines::open(&folder, config::log(options))?);
+        engines.verify().await?;
         let mut signals = Signals::watch()?;
         let (running, greeting) = start(&folder, options, &engines, &back, recorder).await?;
         print::stdout(&if json { greeting.to_json() } else { greeting.to_text() })?;
@@ -56,9 +58,10 @@ pub(crate) fn run(data: &Path, json: bool, options: &DevOptions, wrap: Wrap) -> 
     result
 }
 
-fn runtime(name: &str) -> Result<Runtime> {
+fn runtime(name: &str, on_thread_start: fn()) -> Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    builder.enable_all().thread_name(name).build().with_context(|| format!("runtime of {name}"))
+    builder.enable_all().thread_name(name).on_thread_start(on_thread_start);
+    builder.build().with_context(|| format!("runtime of {name}"))
 }
 
 async fn start(

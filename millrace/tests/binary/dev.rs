@@ -215,3 +215,37 @@ fn a_wrong_command_line_is_told_from_a_failure() {
     assert_eq!(help.status.code(), Some(0));
     assert!(text(&help.stdout).contains("Exit codes"));
 }
+
+#[test]
+fn a_server_whose_stderr_is_gone_answers_and_stops_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, mut stdout, stderr) = spawn(&data(&folder), &["--json"]);
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    drop(stderr);
+    let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = greeting["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    // A refusal is logged.
+    assert_eq!(request(address, "POST", "/v1/api/events", "no key", "").status, 401);
+    terminate(child.id());
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
+#[test]
+fn a_log_that_lost_what_the_store_has_applied_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&folder);
+    let server = Server::start(&data);
+    let key = server.field("api_key");
+    let body = r#"{"events":[{"id":"1","name":"mkt_login","user_id":"mina"}]}"#;
+    assert_eq!(server.post("/v1/api/events?project_id=demo", key, body).status, 202);
+    let events = "/v1/api/users/mina/events?project_id=demo";
+    eventually("the event is applied", || server.get(events, key).body.contains("mkt_login"));
+    assert!(server.terminate().0.success());
+
+    fs::remove_dir_all(data.join("log")).unwrap();
+    let (mut child, _stdout, mut stderr) = spawn(&data, &["--json"]);
+    assert_eq!(wait(&mut child).code(), Some(1));
+    let error = rest(&mut stderr);
+    assert!(error.contains("up to offset 1, but the log ends at 0"), "{error}");
+}

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
-use crate::embedded::{Engine, hold, key, value};
+use crate::embedded::{Engine, key, value};
 use crate::{ApiKey, Project, StoreError};
 
 impl Engine {
@@ -34,7 +34,6 @@ impl Engine {
     }
 
     pub(super) fn revoke_key(&self, id: Uuid, revoked_us: i64) -> Result<bool, StoreError> {
-        let _one_at_a_time = hold(&self.registry);
         let mut draft = self.draft();
         let Some(stored) = draft.get(Space::Keys, id.as_bytes())? else {
             return Ok(false);
@@ -57,7 +56,6 @@ impl Engine {
         value: Vec<u8>,
         name: String,
     ) -> Result<(), StoreError> {
-        let _one_at_a_time = hold(&self.registry);
         let mut draft = self.draft();
         let key = key::id(id).finish()?;
         if draft.get(space, &key)?.is_some() {

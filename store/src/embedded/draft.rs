@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::MutexGuard;
 
 use fjall::{Database, PersistMode, Readable, Slice, Snapshot};
 
@@ -20,11 +21,13 @@ pub(super) struct Draft<'e> {
     spaces: &'e Spaces,
     snapshot: Snapshot,
     rows: BTreeMap<Space, Rows>,
+    _turn: MutexGuard<'e, ()>,
 }
 
 impl<'e> Draft<'e> {
-    pub(super) fn new(db: &'e Database, spaces: &'e Spaces) -> Self {
-        Self { db, spaces, snapshot: db.snapshot(), rows: BTreeMap::new() }
+    /// A batch over the store as it is now, and as it stays while `turn` is held.
+    pub(super) fn new(db: &'e Database, spaces: &'e Spaces, turn: MutexGuard<'e, ()>) -> Self {
+        Self { db, spaces, snapshot: db.snapshot(), rows: BTreeMap::new(), _turn: turn }
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, StoreError> {

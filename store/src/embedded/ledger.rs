@@ -10,8 +10,8 @@ use crate::embedded::apply::Apply;
 use crate::embedded::draft::Draft;
 use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
-use crate::embedded::{Engine, GENERATION, hold, key, value};
-use crate::{Change, Commit, LedgerRow, Stamp, StoreError};
+use crate::embedded::{Engine, GENERATION, key, value};
+use crate::{Commit, LedgerRow, Stamp, StoreError};
 
 /// The stamp of a topic's offset 0, so that no record has the stamp 0.
 const BASE: Stamp = Stamp(1);
@@ -61,10 +61,6 @@ impl Engine {
         let started = Instant::now();
         let Commit { writes, ledger, .. } = commit;
         let topic = ledger.topic;
-        let partition = self.partition(topic, ledger.partition);
-        let _one_at_a_time = hold(&partition);
-        let registers = writes.iter().any(|w| matches!(w.change, Change::PutJob { .. }));
-        let _jobs = registers.then(|| hold(&self.jobs));
         let mut draft = self.draft();
         let stored = stored(&draft, topic, ledger.partition)?;
         let stored = fence(stored, &ledger)?;
@@ -85,8 +81,6 @@ impl Engine {
     }
 
     pub(super) fn claim(&self, topic: Topic, partition: u32) -> Result<LedgerRow, StoreError> {
-        let lock = self.partition(topic, partition);
-        let _one_at_a_time = hold(&lock);
         let mut draft = self.draft();
         let (highest, last) = match stored(&draft, topic, partition)? {
             Some(stored) => (stored.highest, stored.row()?),
@@ -104,7 +98,6 @@ impl Engine {
     }
 
     pub(super) fn topic_base(&self, topic: Topic, partitions: u32) -> Result<Stamp, StoreError> {
-        let _one_at_a_time = hold(&self.registry);
         let mut draft = self.draft();
         let key = key::topic(topic).finish()?;
         let Some(stored) = draft.get(Space::Topics, &key)? else {

@@ -38,9 +38,8 @@
 //! against a power cut after [`Store::persist`]. A failed write or flush stops the database until
 //! the process is restarted ([`StoreError::Stopped`]).
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fjall::{Database, PersistMode};
@@ -125,40 +124,28 @@ impl EmbeddedStore {
     }
 }
 
-/// A lock for each partition that was claimed or committed to.
-type Partitions = HashMap<(Topic, u32), Arc<Mutex<()>>>;
-
 /// What the blocking work runs on.
 struct Engine {
     db: Database,
     spaces: Spaces,
-    /// One commit or claim of a partition at a time.
-    partitions: Mutex<Partitions>,
-    /// Jobs are read before they are written.
-    jobs: Mutex<()>,
-    /// So are topics, projects and keys.
-    registry: Mutex<()>,
+    /// One writer at a time: fjall's journal takes no more, and what is read before it is written
+    /// is still so when it is.
+    writer: Mutex<()>,
     /// Why the database takes no writes any more.
     stopped: watch::Sender<Option<String>>,
 }
 
 impl Engine {
+    /// Begins a batch; waits for the one before.
     fn draft(&self) -> Draft<'_> {
-        Draft::new(&self.db, &self.spaces)
-    }
-
-    fn partition(&self, topic: Topic, partition: u32) -> Arc<Mutex<()>> {
-        Arc::clone(hold(&self.partitions).entry((topic, partition)).or_default())
+        // What it guards is on disk, so a writer that panicked leaves nothing half done.
+        let turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Draft::new(&self.db, &self.spaces, turn)
     }
 
     fn persist(&self) -> Result<(), StoreError> {
         self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
-}
-
-/// Takes a lock. What it guards is on disk, so a holder that panicked leaves nothing half done.
-fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store for EmbeddedStore {

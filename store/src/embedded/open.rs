@@ -53,14 +53,7 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         .open()
         .map_err(failed)?;
     let spaces = Spaces::open(&db, config.write_buffer_bytes)?;
-    Ok(Engine {
-        db,
-        spaces,
-        partitions: Mutex::default(),
-        jobs: Mutex::default(),
-        registry: Mutex::default(),
-        stopped: watch::Sender::default(),
-    })
+    Ok(Engine { db, spaces, writer: Mutex::default(), stopped: watch::Sender::default() })
 }
 
 /// Removes what a crash left of a database that never was: fjall would refuse to make one beside

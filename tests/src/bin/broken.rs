@@ -1,11 +1,13 @@
 //! `millrace` with one rule broken on purpose: `MILLRACE_BREAK=<name> broken dev …`.
 //!
-//! Shows that the delivery oracle can fail. The names are those of [`Breakage`].
+//! Shows that the delivery oracle can fail. The names are those of [`Breakage`]. One of them breaks
+//! no rule: engines that fail for a while, which the product must live with.
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace::Engines;
 use millrace_log::{
@@ -14,12 +16,16 @@ use millrace_log::{
 use millrace_schema::{Outcome, Topic, UserKey};
 use millrace_store::{
     Answer, Change, Claim, Commit, Completion, Devices, Erasure, EventQuery, EventRow, JobRow,
-    LedgerRow, ProfileRow, Stamp, Store, Write,
+    LedgerRow, ProfileRow, Stamp, Store, StoreError, Write,
 };
 use uuid::Uuid;
 
 /// Every how many events one is lost or doubled.
 const EVERY: u64 = 20;
+/// From when to when, after the start, the engines are flaky: not while the process starts.
+const FLAKY: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(5);
+/// How often the store goes away meanwhile.
+const PERIOD: Duration = Duration::from_millis(400);
 /// How long what must be one step takes as two.
 const GAP: Duration = Duration::from_millis(100);
 
@@ -40,6 +46,9 @@ enum Breakage {
     OldestWins,
     /// One outcome too many is counted.
     Miscount,
+    /// No rule is broken: for some seconds the store is away again and again, commits and appends
+    /// that took place are reported as failed.
+    FlakyEngines,
 }
 
 fn main() -> ExitCode {
@@ -52,15 +61,17 @@ fn main() -> ExitCode {
         "lose-events" => Breakage::LoseEvents,
         "oldest-wins" => Breakage::OldestWins,
         "miscount" => Breakage::Miscount,
+        "flaky-engines" => Breakage::FlakyEngines,
         _ => {
             eprintln!("MILLRACE_BREAK={name:?} is no breakage");
             return ExitCode::FAILURE;
         }
     };
     millrace::main(move |engines| {
-        let log = Arc::new(BrokenLog { inner: engines.log, breakage });
-        let store =
-            Arc::new(BrokenStore { inner: engines.store, breakage, events: AtomicU64::new(0) });
+        let (log, store) = (engines.log, engines.store);
+        let log = Arc::new(BrokenLog { inner: log, breakage, appends: AtomicU64::new(0) });
+        let (count, since) = (AtomicU64::new(0), Instant::now());
+        let store = Arc::new(BrokenStore { inner: store, breakage, count, since });
         Engines { log, store, ..engines }
     })
 }
@@ -68,6 +79,7 @@ fn main() -> ExitCode {
 struct BrokenLog {
     inner: Arc<dyn Log>,
     breakage: Breakage,
+    appends: AtomicU64,
 }
 
 impl Log for BrokenLog {
@@ -76,6 +88,14 @@ impl Log for BrokenLog {
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        let n = self.appends.fetch_add(1, Ordering::Relaxed);
+        if self.breakage == Breakage::FlakyEngines && n % EVERY == 1 {
+            let appended = self.inner.append(batch);
+            return Box::pin(async move {
+                appended.await?;
+                Err(AppendError::Unavailable("as the test wants it".into()))
+            });
+        }
         // Deletions need their true offsets, so only events are acknowledged too early.
         let events_only = batch.entries().all(|e| {
             e.topic == Topic::Events && !String::from_utf8_lossy(e.value).contains("\"erase\"")
@@ -112,12 +132,37 @@ impl Log for BrokenLog {
 struct BrokenStore {
     inner: Arc<dyn Store>,
     breakage: Breakage,
-    events: AtomicU64,
+    count: AtomicU64,
+    since: Instant,
 }
 
 impl BrokenStore {
+    fn flaky(&self) -> bool {
+        self.breakage == Breakage::FlakyEngines && FLAKY.contains(&self.since.elapsed())
+    }
+
+    /// While it is flaky the store is away in the first half of each period.
+    fn up(&self) -> Result<(), StoreError> {
+        let within = self.since.elapsed().as_millis() % PERIOD.as_millis();
+        if self.flaky() && within < PERIOD.as_millis() / 2 {
+            return Err(StoreError::Unavailable("as the test wants it".into()));
+        }
+        Ok(())
+    }
+
+    /// The inner store, while it is there.
+    fn ask<'s, T: Send + 's>(
+        &'s self,
+        call: impl FnOnce(&'s dyn Store) -> Answer<'s, T>,
+    ) -> Answer<'s, T> {
+        match self.up() {
+            Ok(()) => call(&*self.inner),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
     fn nth(&self) -> bool {
-        self.events.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY)
+        self.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY)
     }
 
     /// What is written instead.
@@ -156,6 +201,17 @@ impl Store for BrokenStore {
         if self.breakage == Breakage::Miscount && !commit.writes.is_empty() {
             commit.ledger.counts.add("", Outcome::Stored, 1);
         }
+        if self.flaky() {
+            let fails = self.nth();
+            let committed = self.ask(|store| store.commit(commit));
+            return Box::pin(async move {
+                committed.await?;
+                if !fails {
+                    return Ok(());
+                }
+                Err(StoreError::Unavailable("committed, as the test wants it".into()))
+            });
+        }
         if self.breakage != Breakage::FrontierBeforeData || commit.writes.is_empty() {
             return self.inner.commit(commit);
         }
@@ -173,51 +229,51 @@ impl Store for BrokenStore {
     }
 
     fn generation(&self) -> Answer<'_, u64> {
-        self.inner.generation()
+        self.ask(|store| store.generation())
     }
 
     fn persist(&self) -> Answer<'_, ()> {
-        self.inner.persist()
+        self.ask(|store| store.persist())
     }
 
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
-        self.inner.claim(topic, partition)
+        self.ask(|store| store.claim(topic, partition))
     }
 
     fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {
-        self.inner.ledger()
+        self.ask(|store| store.ledger())
     }
 
     fn topic_base(&self, topic: Topic, partitions: u32) -> Answer<'_, Stamp> {
-        self.inner.topic_base(topic, partitions)
+        self.ask(|store| store.topic_base(topic, partitions))
     }
 
     fn profiles(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Option<ProfileRow>>> {
-        self.inner.profiles(users)
+        self.ask(|store| store.profiles(users))
     }
 
     fn devices(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Devices>> {
-        self.inner.devices(users)
+        self.ask(|store| store.devices(users))
     }
 
     fn claims(&self, project: &str, device_ids: Vec<String>) -> Answer<'_, Vec<Vec<Claim>>> {
-        self.inner.claims(project, device_ids)
+        self.ask(|store| store.claims(project, device_ids))
     }
 
     fn events(&self, user: UserKey, query: EventQuery) -> Answer<'_, Vec<EventRow>> {
-        self.inner.events(user, query)
+        self.ask(|store| store.events(user, query))
     }
 
     fn event_times(&self, ids: Vec<(UserKey, String)>) -> Answer<'_, Vec<Option<i64>>> {
-        self.inner.event_times(ids)
+        self.ask(|store| store.event_times(ids))
     }
 
     fn erasures(&self, user: UserKey, topic: Topic) -> Answer<'_, Vec<Erasure>> {
-        self.inner.erasures(user, topic)
+        self.ask(|store| store.erasures(user, topic))
     }
 
     fn job(&self, project: &str, job: Uuid) -> Answer<'_, Option<JobRow>> {
-        self.inner.job(project, job)
+        self.ask(|store| store.job(project, job))
     }
 
     fn jobs(
@@ -226,14 +282,14 @@ impl Store for BrokenStore {
         before: Option<(i64, Uuid)>,
         limit: usize,
     ) -> Answer<'_, Vec<JobRow>> {
-        self.inner.jobs(project, before, limit)
+        self.ask(|store| store.jobs(project, before, limit))
     }
 
     fn open_jobs(&self) -> Answer<'_, Vec<JobRow>> {
-        self.inner.open_jobs()
+        self.ask(|store| store.open_jobs())
     }
 
     fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
-        self.inner.complete_job(project, job, completion)
+        self.ask(|store| store.complete_job(project, job, completion))
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn check(
 ) {
     ledger(seen, found);
     jobs(history, seen, found);
-    if circumstances.whole_history && !circumstances.log_cut {
+    if circumstances.whole_history {
         totals(history, seen, found);
     }
 }

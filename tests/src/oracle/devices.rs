@@ -19,25 +19,25 @@ impl<'i, 'h> Claims<'i, 'h> {
         Self { all, circumstances }
     }
 
-    /// Whether `a` counts as earlier than `b` for certain. Equal times order one user's claims
-    /// only: partitions do not know of each other.
+    /// Whether `a` counts as earlier than `b` for certain. Where the times are equal, or both are
+    /// times of receipt, the order of acceptance decides; between users only a steady clock tells
+    /// it, and within one request nothing does.
     fn before(&self, a: &Attempt<'_, Device>, b: &Attempt<'_, Device>) -> bool {
-        let (at_a, at_b) = (a.item.at.as_ref(), b.item.at.as_ref());
-        if let Some(later) = later(at_b, at_a) {
+        if let Some(later) = later(b.item.at.as_ref(), a.item.at.as_ref()) {
             return later;
         }
-        let one_user = a.item.user == b.item.user;
-        if one_user {
+        if a.item.user == b.item.user {
             return a.before(b);
         }
-        at_a.is_none() && at_b.is_none() && !self.circumstances.clock_jumped && a.op.before(b.op)
+        !self.circumstances.clock_jumped && a.op.before(b.op)
     }
 
     /// Whether the user may own the device: by a claim that no live claim overrides.
     fn may_own(&self, user: &str) -> bool {
-        let mut own = self.all.iter().filter(|a| {
-            !a.item.unlink && !a.dead() && a.item.user.as_deref() == Some(user)
-        });
+        let mut own = self
+            .all
+            .iter()
+            .filter(|a| !a.item.unlink && !a.dead() && a.item.user.as_deref() == Some(user));
         own.any(|own| {
             let overrides = |by: &&&Attempt<'_, Device>| {
                 let mine = by.item.user.as_deref() == Some(user);
@@ -59,9 +59,7 @@ impl<'i, 'h> Claims<'i, 'h> {
                 let away = !to.item.unlink && to.item.user != link.item.user;
                 away && !self.before(to, link) && (!to.live() || self.may_have_ended(to))
             };
-            self.may_have_ended(link)
-                || self.all.iter().any(|to| moved(to))
-                || self.superseded(link)
+            self.may_have_ended(link) || self.all.iter().any(moved) || self.superseded(link)
         })
     }
 
@@ -76,10 +74,7 @@ impl<'i, 'h> Claims<'i, 'h> {
     /// Whether another live link of another user counts as later for certain: that one decides.
     fn superseded(&self, link: &Attempt<'_, Device>) -> bool {
         self.all.iter().any(|by| {
-            by.live()
-                && !by.item.unlink
-                && by.item.user != link.item.user
-                && self.before(link, by)
+            by.live() && !by.item.unlink && by.item.user != link.item.user && self.before(link, by)
         })
     }
 }

@@ -55,9 +55,8 @@ pub(super) fn check_cell<T>(
     found: &mut Vec<Violation>,
 ) {
     let all: Vec<_> = writings.iter().map(|w| w.attempt).collect();
-    let possible = |w: &&Cell<'_, '_, T>| {
-        !w.attempt.dead() && !writings.iter().any(|by| overrides(by, w))
-    };
+    let possible =
+        |w: &&Cell<'_, '_, T>| !w.attempt.dead() && !writings.iter().any(|by| overrides(by, w));
     let Some((value, time_us)) = seen else {
         let lost = writings.iter().any(|w| w.attempt.live());
         if lost && !writings.iter().filter(possible).any(|w| w.value.is_none()) {

@@ -261,11 +261,15 @@ fn a_device_that_nobody_owns_or_that_was_erased_is_not_seen() {
 }
 
 #[test]
-fn equal_times_of_two_users_leave_the_owner_open() {
+fn equal_times_of_two_users_are_decided_by_acceptance_or_open_where_it_overlapped() {
     let mut scene = Scene::new(&["u", "v"]);
     scene.accept(device(Some("u"), Some(10), false));
     scene.accept(device(Some("v"), Some(10), false));
     scene.see_device("u");
+    scene.expect(&[Rule::Owner]);
+    let again = scene.begin(device(Some("u"), Some(10), false));
+    scene.accept(device(Some("v"), Some(10), false));
+    scene.history.end(again, Outcome::Accepted, None);
     scene.expect(&[]);
     scene.see("u").devices.clear();
     scene.see_device("v");

@@ -34,8 +34,21 @@ fn what_is_not_json_is_refused_and_the_byte_is_named() -> Result<()> {
         let comment = format!("/* */{good}");
         let comma = format!("{},}}", &good[..good.len() - 1]);
         let bodies = [
-            "", " ", "{", "}", "nul", "\u{0}", &open, &single, &twice, &bom, &comment, &comma,
-            &format!("{good},"), &format!("{good}]"), &format!("{good}\u{0}"),
+            "",
+            " ",
+            "{",
+            "}",
+            "nul",
+            "\u{0}",
+            &open,
+            &single,
+            &twice,
+            &bom,
+            &comment,
+            &comma,
+            &format!("{good},"),
+            &format!("{good}]"),
+            &format!("{good}\u{0}"),
         ]
         .map(str::to_owned);
         for body in bodies {
@@ -64,10 +77,28 @@ fn with_properties(call: Call, raw: &[u8]) -> Vec<u8> {
 fn text_and_numbers_that_json_does_not_allow_are_refused() -> Result<()> {
     let mut target = Target::start(&[])?;
     let values: [&[u8]; 22] = [
-        b"\"\xff\"", b"\"\xc3\"", b"\"\xc0\x80\"", b"\"\xed\xa0\x80\"", b"\"\xf4\x90\x80\x80\"",
-        b"\"\\ud800\"", b"\"\\udc00\"", b"\"\\ud800\\u0041\"", b"\"\\u12\"", b"\"\\x41\"",
-        b"\"\n\"", b"\"\x01\"", b"1e400", b"-1e400", b"01", b"+1", b"1.", b".5", b"NaN",
-        b"Infinity", b"0x10", b"1e",
+        b"\"\xff\"",
+        b"\"\xc3\"",
+        b"\"\xc0\x80\"",
+        b"\"\xed\xa0\x80\"",
+        b"\"\xf4\x90\x80\x80\"",
+        b"\"\\ud800\"",
+        b"\"\\udc00\"",
+        b"\"\\ud800\\u0041\"",
+        b"\"\\u12\"",
+        b"\"\\x41\"",
+        b"\"\n\"",
+        b"\"\x01\"",
+        b"1e400",
+        b"-1e400",
+        b"01",
+        b"+1",
+        b"1.",
+        b".5",
+        b"NaN",
+        b"Infinity",
+        b"0x10",
+        b"1e",
     ];
     for call in CALLS.into_iter().filter(|call| call.list.is_some()) {
         for value in values {

@@ -41,8 +41,7 @@ fn a_broken_encoding_is_refused() -> Result<()> {
         bodies.extend((0..whole.len()).map(|end| whole[..end].to_vec()));
         for body in bodies {
             let shown = format!("{name} {} of {} bytes", body.len(), whole.len());
-            let request =
-                target.client.call(EVENTS.path, body).header("Content-Encoding", name);
+            let request = target.client.call(EVENTS.path, body).header("Content-Encoding", name);
             target.refused(&request, 400).context(shown)?;
         }
     }

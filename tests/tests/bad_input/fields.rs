@@ -103,11 +103,22 @@ fn a_timestamp_must_have_a_zone_and_lie_within_the_limits() -> Result<()> {
     let now = jiff::Timestamp::now();
     let after = |hours: i64| (now + jiff::SignedDuration::from_hours(hours)).to_string();
     let bad = [
-        "", "now", "2025-01-17", "2025-01-17T05:39:22", "2025-01-17 05:39:22",
-        "2025-13-17T05:39:22Z", "2025-02-30T05:39:22Z", "2025-01-17T25:39:22Z",
-        "2025-01-17T05:39:22+99:00", "1970-12-31T23:59:59Z", "0000-01-01T00:00:00Z",
-        "-2025-01-17T05:39:22Z", "99999-01-17T05:39:22Z", "2025-01-17T05:39:22Zjunk",
-        "1737092362", &after(25),
+        "",
+        "now",
+        "2025-01-17",
+        "2025-01-17T05:39:22",
+        "2025-01-17 05:39:22",
+        "2025-13-17T05:39:22Z",
+        "2025-02-30T05:39:22Z",
+        "2025-01-17T25:39:22Z",
+        "2025-01-17T05:39:22+99:00",
+        "1970-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+        "-2025-01-17T05:39:22Z",
+        "99999-01-17T05:39:22Z",
+        "2025-01-17T05:39:22Zjunk",
+        "1737092362",
+        &after(25),
     ];
     for call in [EVENTS, PROFILES, DEVICES] {
         for text in bad {
@@ -119,8 +130,11 @@ fn a_timestamp_must_have_a_zone_and_lie_within_the_limits() -> Result<()> {
     }
     for call in [EVENTS, PROFILES, DEVICES] {
         for text in [
-            "2025-01-17T05:39:22Z", "2025-01-17T05:39:22+09:00", "2025-01-17T05:39:22.123456789Z",
-            "1971-01-01T00:00:00Z", &after(23),
+            "2025-01-17T05:39:22Z",
+            "2025-01-17T05:39:22+09:00",
+            "2025-01-17T05:39:22.123456789Z",
+            "1971-01-01T00:00:00Z",
+            &after(23),
         ] {
             let body = with_field(call, "timestamp", Some(&format!("\"{text}\"")));
             let answer = target.send(call, body)?;
@@ -150,7 +164,8 @@ fn a_deletion_names_users_and_kinds_of_data() -> Result<()> {
 #[test]
 fn a_device_without_a_user_must_be_unlinked() -> Result<()> {
     let mut target = Target::start(&[])?;
-    let item = |rest: &str| DEVICES.body(&[format!("{{\"device_id\":\"d\",\"platform\":\"web\"{rest}}}")]);
+    let item =
+        |rest: &str| DEVICES.body(&[format!("{{\"device_id\":\"d\",\"platform\":\"web\"{rest}}}")]);
     target.bad(DEVICES, item(""))?;
     target.bad(DEVICES, item(",\"remove_user_id\":false"))?;
     target.bad(DEVICES, item(",\"remove_user_id\":null"))?;

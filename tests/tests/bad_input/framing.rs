@@ -8,7 +8,8 @@ use crate::support::{CALLS, EVENTS, Target};
 #[test]
 fn unknown_routes_are_404_and_unknown_methods_405_with_allow() -> Result<()> {
     let mut target = Target::start(&[])?;
-    for path in ["/", "/v1", "/v1/api/event", "/v1/api/events/", "/v1/api/events/x", "/v2/api/events"]
+    for path in
+        ["/", "/v1", "/v1/api/event", "/v1/api/events/", "/v1/api/events/x", "/v2/api/events"]
     {
         let request = target.client.call(path, "{}");
         ensure!(target.refused(&request, 404)?.code == "NOT_FOUND", "{path}");
@@ -80,16 +81,21 @@ fn a_content_length_that_lies_stores_nothing() -> Result<()> {
     // Refused by the number alone, before the body comes.
     ensure!(exchange("Content-Length: 99999999999", b"")? == 413, "huge");
     for head in [
-        "Content-Length: -1", "Content-Length: x", "Content-Length: 99999999999999999999999",
+        "Content-Length: -1",
+        "Content-Length: x",
+        "Content-Length: 99999999999999999999999",
         "Content-Length: 5\r\nContent-Length: 6",
-        "Transfer-Encoding: chunked\r\nContent-Length: 3", "Transfer-Encoding: x",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+        "Transfer-Encoding: x",
     ] {
         // The connection may just end; it must not be a success, nor hang.
         if let Ok(status) = exchange(head, b"zz\r\n") {
             ensure!((400..500).contains(&status), "{head}: {status}");
         }
     }
-    for body in [&b"zz\r\n{}\r\n0\r\n\r\n"[..], b"ffffffffffffffff\r\n", b"5\r\n{\"e\r\n", b"-1\r\n"] {
+    for body in
+        [&b"zz\r\n{}\r\n0\r\n\r\n"[..], b"ffffffffffffffff\r\n", b"5\r\n{\"e\r\n", b"-1\r\n"]
+    {
         if let Ok(status) = exchange("Transfer-Encoding: chunked", body) {
             ensure!((400..500).contains(&status), "chunks {body:?}: {status}");
         }

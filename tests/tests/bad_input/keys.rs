@@ -21,7 +21,10 @@ fn unauthorized(target: &mut Target, header: Option<&str>) -> Result<()> {
                 request = request.header("Authorization", value);
             }
             let refusal = target.refused(&request, 401).with_context(|| format!("{header:?}"))?;
-            ensure!(refusal.code == "UNAUTHORIZED" && refusal.message.starts_with(MESSAGE), "{refusal:?}");
+            ensure!(
+                refusal.code == "UNAUTHORIZED" && refusal.message.starts_with(MESSAGE),
+                "{refusal:?}"
+            );
         }
     }
     for path in ["/v1/api/users/u", "/v1/api/users/u/events", "/v1/api/accounting"] {
@@ -45,9 +48,8 @@ fn a_key_that_is_missing_malformed_or_forged_is_401() -> Result<()> {
     let key = target.server.key.clone();
     let parts: Vec<&str> = key.split('.').collect();
     let [head, claims, signature] = parts.as_slice() else { anyhow::bail!("no JWT: {key}") };
-    let read = |text: &str| -> Result<String> {
-        Ok(String::from_utf8(URL_SAFE_NO_PAD.decode(text)?)?)
-    };
+    let read =
+        |text: &str| -> Result<String> { Ok(String::from_utf8(URL_SAFE_NO_PAD.decode(text)?)?) };
     let kid_head = read(head)?;
     let none = part(&kid_head.replace("EdDSA", "none"));
     let hmac = part(&kid_head.replace("EdDSA", "HS256"));
@@ -140,8 +142,7 @@ fn a_revoked_key_is_refused_from_then_on() -> Result<()> {
 #[test]
 fn an_expired_key_is_refused() -> Result<()> {
     let target = Target::start(&[])?;
-    let made =
-        target.command(&["key", "create", "--project", "demo", "--expires-days", "1"])?;
+    let made = target.command(&["key", "create", "--project", "demo", "--expires-days", "1"])?;
     let key = made["api_key"].as_str().context("no api_key")?.to_owned();
     let Target { folder, server, .. } = target;
     let data = folder.path().join("data");

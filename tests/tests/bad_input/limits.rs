@@ -128,7 +128,8 @@ fn numbers_and_text_are_kept_exactly() -> Result<()> {
         .replace('\n', " ");
     let item = format!(r#"{{"user_id":"u","name":"n","id":"1","properties":{properties}}}"#);
     ensure!(target.send(EVENTS, EVENTS.body(&[item]))?.status == 202, "refused");
-    let item = r#"{"user_id":"u","properties":{"n":123456789012345678901234567890,"x":[1.50, {}]}}"#;
+    let item =
+        r#"{"user_id":"u","properties":{"n":123456789012345678901234567890,"x":[1.50, {}]}}"#;
     ensure!(target.send(PROFILES, PROFILES.body(&[item.into()]))?.status == 202, "refused");
     observe::wait_idle(&target.server, &[].into())?;
     let seen = observe::read_user(&mut target.client, "u")?;

@@ -1,6 +1,7 @@
 //! Partitions of last-writer-wins cells, as a CQL database keeps them, that forget when they crash.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub(crate) enum Value {
     Sample(Vec<String>),
     Completion(Completion),
     Ledger(Box<LedgerRow>),
+    /// The tombstone of one cell, written with others in one statement.
+    Gone,
 }
 
 /// One statement about one partition; atomic within it.
@@ -53,10 +56,14 @@ impl Cells {
         }
     }
 
-    /// The larger stamp wins; of equal ones the larger value, whatever "larger" may mean.
+    /// The larger stamp wins; of equal ones a tombstone, else the larger value.
     fn put(&mut self, stamp: i64, name: &str, value: &Value) {
         if let Some((present, old)) = self.cells.get(name) {
-            let wins = |old: &Value| format!("{value:?}") >= format!("{old:?}");
+            let wins = |old: &Value| match (value, old) {
+                (Value::Gone, _) => true,
+                (_, Value::Gone) => false,
+                _ => format!("{value:?}") >= format!("{old:?}"),
+            };
             if *present > stamp || (*present == stamp && !wins(old)) {
                 return;
             }
@@ -67,13 +74,18 @@ impl Cells {
     /// A tombstone hides what is stamped at or below it.
     pub(crate) fn visible(&self) -> impl Iterator<Item = (&str, i64, &Value)> {
         self.cells.iter().filter_map(|(name, (stamp, value))| {
-            let deleted = self.deleted.max(self.deleted_cells.get(name).copied());
-            (deleted < Some(*stamp)).then_some((name.as_str(), *stamp, value))
+            self.is_visible(name, *stamp, value).then_some((name.as_str(), *stamp, value))
         })
     }
 
+    fn is_visible(&self, name: &str, stamp: i64, value: &Value) -> bool {
+        let deleted = self.deleted.max(self.deleted_cells.get(name).copied());
+        deleted < Some(stamp) && *value != Value::Gone
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.visible().find(|(found, ..)| *found == name).map(|(_, _, value)| value)
+        let (stamp, value) = self.cells.get(name)?;
+        self.is_visible(name, *stamp, value).then_some(value)
     }
 }
 
@@ -83,7 +95,7 @@ struct Partition {
     safe: Cells,
     /// What one may: (acknowledged, mutation).
     young: Vec<(Instant, Mutation)>,
-    view: Option<Cells>,
+    view: Option<Arc<Cells>>,
 }
 
 /// All partitions.
@@ -101,16 +113,16 @@ impl Table {
             partition.safe.apply(&mutation);
         }
         if let Some(view) = &mut partition.view {
-            view.apply(&mutation);
+            Arc::make_mut(view).apply(&mutation);
         }
         partition.young.push((now, mutation));
     }
 
-    pub(crate) fn read(&mut self, key: &str) -> Cells {
+    pub(crate) fn read(&mut self, key: &str) -> Arc<Cells> {
         self.partitions.get_mut(key).map(Partition::view).unwrap_or_default()
     }
 
-    pub(crate) fn under(&mut self, prefix: &str) -> Vec<(String, Cells)> {
+    pub(crate) fn under(&mut self, prefix: &str) -> Vec<(String, Arc<Cells>)> {
         let range = self.partitions.range_mut(prefix.to_owned()..);
         let found = range.take_while(|(key, _)| key.starts_with(prefix));
         found.map(|(key, partition)| (key.clone(), partition.view())).collect()
@@ -133,11 +145,11 @@ impl Table {
 }
 
 impl Partition {
-    fn view(&mut self) -> Cells {
+    fn view(&mut self) -> Arc<Cells> {
         let fold = || {
             let mut view = self.safe.clone();
             self.young.iter().for_each(|(_, mutation)| view.apply(mutation));
-            view
+            Arc::new(view)
         };
         self.view.get_or_insert_with(fold).clone()
     }

@@ -11,20 +11,21 @@ use millrace_log::{
     ReadError, Reader, Subscription,
 };
 use millrace_schema::Topic;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 pub(crate) const PARTITIONS: u32 = 2;
 
 pub(crate) struct MemoryLog {
     records: Mutex<BTreeMap<(Topic, u32), Vec<LogRecord>>>,
-    grown: watch::Sender<u64>,
+    /// Something was appended, or a seat changed. (It wakes in order; a `watch` does not.)
+    changed: Notify,
     rng: Mutex<Rng>,
 }
 
 impl MemoryLog {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let rng = Mutex::new(Rng::with_seed(seed));
-        Arc::new(Self { records: Mutex::default(), grown: watch::Sender::new(0), rng })
+        Arc::new(Self { records: Mutex::default(), changed: Notify::new(), rng })
     }
 
     pub(crate) fn push(&self, batch: &Batch) -> Vec<u64> {
@@ -38,7 +39,7 @@ impl MemoryLog {
             partition.push(LogRecord { offset, key, headers, value });
             offsets.push(offset);
         }
-        self.grown.send_modify(|n| *n += 1);
+        self.changed.notify_waiters();
         offsets
     }
 
@@ -66,40 +67,38 @@ enum State {
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) log: Arc<MemoryLog>,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Seat {
     pub(crate) fn new(log: Arc<MemoryLog>) -> Self {
-        Self { log, state: Arc::new(watch::Sender::new(State::Running)) }
+        Self { log, state: Arc::new(Mutex::new(State::Running)) }
     }
 
     pub(crate) fn freeze(&self) {
-        self.state.send_replace(State::Frozen);
+        *self.state.lock().unwrap() = State::Frozen;
     }
 
     pub(crate) fn thaw_as_a_zombie(&self, reads: u32) {
-        self.state.send_replace(State::Leaving(reads));
+        *self.state.lock().unwrap() = State::Leaving(reads);
+        self.log.changed.notify_waiters();
     }
 
     /// Waits while frozen.
     pub(crate) async fn pass(&self) {
-        let mut state = self.state.subscribe();
-        let _ = state.wait_for(|state| *state != State::Frozen).await;
+        while *self.state.lock().unwrap() == State::Frozen {
+            self.log.changed.notified().await;
+        }
     }
 
     fn is_revoked(&self) -> bool {
-        *self.state.borrow() == State::Leaving(0)
+        *self.state.lock().unwrap() == State::Leaving(0)
     }
 
     fn count_read(&self) {
-        self.state.send_if_modified(|state| match state {
-            State::Leaving(reads) => {
-                *reads = reads.saturating_sub(1);
-                true
-            }
-            _ => false,
-        });
+        if let State::Leaving(reads) = &mut *self.state.lock().unwrap() {
+            *reads = reads.saturating_sub(1);
+        }
     }
 }
 
@@ -182,7 +181,6 @@ impl Reader for Assigned {
 
     fn read(&mut self, _: usize) -> BoxFuture<'_, Result<Vec<LogRecord>, ReadError>> {
         Box::pin(async {
-            let mut grown = self.seat.log.grown.subscribe();
             loop {
                 self.seat.pass().await;
                 if self.seat.is_revoked() {
@@ -194,12 +192,7 @@ impl Reader for Assigned {
                     self.seat.count_read();
                     return Ok(records);
                 }
-                let mut state = self.seat.state.subscribe();
-                tokio::select! {
-                    biased;
-                    _ = state.changed() => {}
-                    _ = grown.changed() => {}
-                }
+                self.seat.log.changed.notified().await;
             }
         })
     }
