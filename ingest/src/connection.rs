@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::Request;
@@ -23,6 +24,8 @@ use crate::response::Response;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long accepting rests when the process is out of file handles or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// How long the last answer of a connection may take to be written once the server stops.
+const LAST_WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// One address and what it serves.
 pub(crate) struct Listener<S> {
@@ -115,6 +118,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+/// Waits until no request is being served. A connection that is still open then has sent a part of
+/// a request's head, and could go on doing so until the deadline.
+async fn out_of_service(in_service: &AtomicUsize) {
+    loop {
+        tokio::time::sleep(LAST_WRITE_GRACE).await;
+        if in_service.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+    }
+}
+
 async fn connection<S, F>(
     ctx: Arc<Context>,
     stream: TcpStream,
@@ -128,9 +142,14 @@ async fn connection<S, F>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
+    let in_service = AtomicUsize::new(0);
     let service = service_fn(|request| {
+        let counted = Counted::new(&in_service);
         let answer = serve(Arc::clone(&ctx), request);
-        async { Ok::<_, Infallible>(answer.await) }
+        async {
+            let _counted = counted;
+            Ok::<_, Infallible>(answer.await)
+        }
     });
     let connection = http1::Builder::new()
         // Without a timer the header timeout is silently off.
@@ -144,7 +163,10 @@ async fn connection<S, F>(
         ended = connection.as_mut() => ended,
         () = turned_true(&mut stop) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = out_of_service(&in_service) => return,
+            }
         }
     };
     if let Err(error) = ended {

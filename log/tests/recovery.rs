@@ -6,7 +6,9 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use millrace_log::embedded::{Config, EmbeddedLog, Repair, inspect, inspect_segment, repair};
+use millrace_log::embedded::{
+    Config, EmbeddedLog, Repair, advance, inspect, inspect_segment, repair,
+};
 use millrace_log::{Batch, Log, LogError, LogRecord};
 use millrace_schema::Topic;
 
@@ -216,11 +218,33 @@ async fn a_missing_segment_is_refused_and_a_repair_leaves_a_gap() {
     fs::remove_file(segment(folder.path(), 3)).unwrap();
     let refusal = EmbeddedLog::open(folder.path(), config()).unwrap_err().to_string();
     assert!(refusal.contains("00000000000000000003.segment is missing"), "{refusal}");
-    let Repair { cut, lost } = repair(folder.path()).unwrap();
+    let Repair { cut, lost, .. } = repair(folder.path()).unwrap();
     assert_eq!((cut[0].segment, &cut[0].kept), (3, &None));
     assert_eq!((lost.len(), lost[0].first, lost[0].last), (1, 2, 2));
     let log = EmbeddedLog::open(folder.path(), config()).unwrap();
     assert_eq!(values(&log, Topic::Events).await.len(), 9);
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_is_moved_on_to_its_readers_and_gives_no_offset_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(folder.path(), config()).unwrap();
+    append(&log, &[(Topic::Events, "0"), (Topic::Events, "1")]).await;
+    log.close().await.unwrap();
+    drop(log);
+    let ends = [(Topic::Events, 0, 5), (Topic::Profiles, 0, 0), (Topic::Devices, 0, 1)];
+    let passed = advance(folder.path(), &config(), &ends).unwrap();
+    let passed: Vec<_> = passed.iter().map(|p| (p.topic, p.first, p.last)).collect();
+    assert_eq!(passed, [(Topic::Events, 2, 4), (Topic::Devices, 0, 0)]);
+    assert!(advance(folder.path(), &config(), &ends).unwrap().is_empty(), "once is enough");
+
+    let log = EmbeddedLog::open(folder.path(), config()).unwrap();
+    append(&log, &[(Topic::Events, "5"), (Topic::Devices, "1")]).await;
+    let read = values(&log, Topic::Events).await;
+    assert_eq!(read, [(0, "0".into()), (1, "1".into()), (5, "5".into())]);
+    drop(log);
+    let log = EmbeddedLog::open(folder.path(), config()).unwrap();
+    assert_eq!(values(&log, Topic::Devices).await, [(1, "1".into())]);
 }
 
 #[tokio::test]

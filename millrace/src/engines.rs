@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use millrace_log::Log;
-use millrace_log::embedded::{Config, EmbeddedLog};
+use millrace_log::embedded::{Config, EmbeddedLog, Repair, advance, repair};
 use millrace_store::embedded::EmbeddedStore;
-use millrace_store::{AccountStore, Store};
+use millrace_store::{AccountStore, LedgerRow, Store};
 
 use crate::folder::DataFolder;
 use crate::priority::yield_to_the_front_door;
@@ -36,15 +36,10 @@ impl Engines {
         Self::with_store(folder, config, open_store(folder)?)
     }
 
-    /// The engines as a server left them: with as many partitions as the ledger has, and without
-    /// removing what only the server's own settings may remove.
+    /// The engines as a server left them.
     pub(crate) async fn reopen(folder: &DataFolder) -> Result<Self> {
         let store = open_store(folder)?;
-        let mut config =
-            Config { retention: Duration::MAX, retention_bytes: u64::MAX, ..Config::default() };
-        if let Some(last) = store.ledger().await?.iter().map(|row| row.partition).max() {
-            config.partitions = last.saturating_add(1);
-        }
+        let config = config_of(&store.ledger().await?);
         Self::with_store(folder, config, store)
     }
 
@@ -77,7 +72,8 @@ impl Engines {
                 row.frontier <= end,
                 "the store has applied {place} up to offset {}, but the log ends at {end}: the log \
                  lost its end, or is another one, and new records would be taken for applied ones; \
-                 restore the folders log and store from the same copy",
+                 restore the folders log and store from the same copy, or go on without what the \
+                 log lost: `millrace log repair`",
                 row.frontier
             );
         }
@@ -90,6 +86,27 @@ impl Engines {
         let store = self.store.persist().await.context("the store is not durable");
         log.and(store)
     }
+}
+
+/// Repairs the log of a folder, and moves it on to where the store already is: what is applied is
+/// not lost with the log.
+pub(crate) async fn repair_log(folder: &DataFolder) -> Result<Repair> {
+    let dir = folder.layout().log();
+    let what = || format!("the log in {}", dir.display());
+    let mut report = repair(&dir).with_context(what)?;
+    let store = open_store(folder)?;
+    let ledger = store.ledger().await.context("the ledger cannot be read")?;
+    let ends: Vec<_> = ledger.iter().map(|r| (r.topic, r.partition, r.frontier)).collect();
+    report.passed = advance(&dir, &config_of(&ledger), &ends).with_context(what)?;
+    Ok(report)
+}
+
+/// As the server left it: with as many partitions as the ledger has, and without removing what
+/// only the server's own settings may remove.
+fn config_of(ledger: &[LedgerRow]) -> Config {
+    let kept = Config { retention: Duration::MAX, retention_bytes: u64::MAX, ..Config::default() };
+    let partitions = ledger.iter().map(|row| row.partition + 1).max();
+    Config { partitions: partitions.unwrap_or(kept.partitions), ..kept }
 }
 
 /// Opens the store on a thread from which its own threads take their priority.

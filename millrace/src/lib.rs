@@ -22,6 +22,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Command};
 pub use crate::engines::{Engines, Failed};
@@ -56,13 +57,18 @@ fn run(cli: Cli, wrap: Wrap) -> Result<()> {
     logging::init(&common.log, default_filter)?;
     let command = match cli.command {
         Command::Dev(options) => return dev::run(&common.data, common.json, &options, wrap),
-        Command::Log(command) => return log_files::run(&common.data, common.json, command),
+        Command::Log(command) => {
+            return runtime()?.block_on(log_files::run(&common.data, common.json, command));
+        }
         Command::Project(command) => command.into(),
         Command::Key(command) => command.into(),
         Command::Ledger => admin::Command::Ledger,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("the runtime cannot start")?;
-    let reply = runtime.block_on(local::execute(&common.data, command))?;
+    let reply = runtime()?.block_on(local::execute(&common.data, command))?;
     print::reply(&reply, common.json)
+}
+
+fn runtime() -> Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot start")
 }

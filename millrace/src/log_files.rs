@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use millrace_log::embedded::{inspect, repair};
+use millrace_log::embedded::inspect;
 use serde::Serialize;
 
 use crate::cli::LogCommand;
+use crate::engines::repair_log;
 use crate::folder::{DataFolder, Layout};
 use crate::print;
 
@@ -15,7 +16,7 @@ use crate::print;
 ///
 /// # Errors
 /// It cannot be done, or the log is damaged.
-pub(crate) fn run(data: &Path, json: bool, command: LogCommand) -> Result<()> {
+pub(crate) async fn run(data: &Path, json: bool, command: LogCommand) -> Result<()> {
     let layout = Layout::existing(data)?;
     let log = layout.log();
     let what = || format!("the log in {}", log.display());
@@ -28,8 +29,8 @@ pub(crate) fn run(data: &Path, json: bool, command: LogCommand) -> Result<()> {
             }
         }
         LogCommand::Repair => {
-            let _folder = DataFolder::open(layout.clone())?;
-            show(&repair(&log).with_context(what)?, json)?;
+            let folder = DataFolder::open(layout.clone())?;
+            show(&repair_log(&folder).await?, json)?;
         }
     }
     Ok(())

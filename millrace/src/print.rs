@@ -25,10 +25,13 @@ pub(crate) fn reply(reply: &Reply, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// Writes to stdout. Whoever closes it early, as `head` does, has read enough.
 pub(crate) fn stdout(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn text_of(reply: &Reply) -> String {

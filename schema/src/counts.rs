@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// An event was written.
     Stored,
-    /// An event whose id, sent without a timestamp, had been stored before.
+    /// An event whose id, sent without a timestamp, had been stored before: it replaces the one
+    /// before, under the time of that.
     Duplicate,
     /// A profile or device change was merged into its row (or found older than what is there).
     Merged,

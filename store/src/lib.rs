@@ -40,7 +40,8 @@ pub trait Store: Send + Sync + 'static {
     fn generation(&self) -> Answer<'_, u64>;
 
     /// Writes the rows of a batch, then moves its partition's ledger; both or neither where
-    /// [`Store::settle`] is zero.
+    /// [`Store::settle`] is zero. The generation is asked of every node within the call, before its
+    /// first write.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if the ledger holds a newer epoch than the commit's, and
@@ -51,7 +52,8 @@ pub trait Store: Send + Sync + 'static {
     fn persist(&self) -> Answer<'_, ()>;
 
     /// Claims a partition: writes a ledger row under a new epoch that begins at the resume point
-    /// of the newest one (or at 0) and is shared with nobody.
+    /// of the newest one (or at 0) and is shared with nobody. Reading the one and writing the other
+    /// are indivisible, and no crash may undo it.
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
 
     /// The newest ledger row of every partition that has one.
@@ -95,7 +97,8 @@ pub trait Store: Send + Sync + 'static {
     /// The jobs that are not completed, of all projects.
     fn open_jobs(&self) -> Answer<'_, Vec<JobRow>>;
 
-    /// Marks a job completed; its sample of ids is forgotten. A second completion changes nothing.
+    /// Marks a job completed and forgets its sample of ids, in one step. A second completion
+    /// changes nothing. The job stays among the open ones until that has settled.
     fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()>;
 }
 

@@ -240,7 +240,8 @@ pub enum Change {
         /// The device.
         device_id: String,
     },
-    /// Remembers a marker, for detours.
+    /// Remembers a marker, for detours. Each is a row of its own, by its offset: a job that is
+    /// repeated has several, and a replay must find the one that stood before.
     PutErasure {
         /// Whose data.
         user: UserKey,

@@ -48,6 +48,15 @@ async fn a_request_held_open_by_its_last_byte_is_finished() {
 }
 
 #[tokio::test]
+async fn a_connection_that_sent_half_a_head_holds_nothing_up() {
+    let fixture = Fixture::new().await;
+    let mut half = fixture.connect().await;
+    half.send(b"GET /healthz HTTP/1.1\r\n\r\nGET /hea").await;
+    half.answer(false).await;
+    assert_eq!(fixture.server.shutdown().await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_request_that_never_ends_is_cut_off_and_said() {
     let config = Config { shutdown_deadline: Duration::from_millis(50), ..config() };
     let fixture = Fixture::with(config, None).await;

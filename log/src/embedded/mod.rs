@@ -17,6 +17,7 @@
 //! A partition has one reader in a group at a time; a second subscription gets it when the first
 //! one's reader is dropped. A subscription gives each partition out once.
 
+mod advance;
 mod config;
 mod disk;
 mod format;
@@ -44,6 +45,7 @@ use std::thread::{self, JoinHandle};
 use millrace_schema::Topic;
 use tokio::sync::oneshot;
 
+pub use advance::advance;
 pub use config::Config;
 pub use inspect::{inspect, inspect_segment};
 pub use repair::repair;

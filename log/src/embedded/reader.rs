@@ -241,9 +241,11 @@ impl Scan {
                 if let Some(last) = self.records.last() {
                     self.position = last.offset + 1;
                 }
-                if self.position < header.end() {
+                if *room == 0 && self.position < header.end() {
                     break;
                 }
+                // A batch without records leads past what a repair has cut out.
+                self.position = header.end();
             }
             at += header.total_len() as u64;
         }

@@ -154,7 +154,7 @@ fn read_through(
                 byte = damage.from,
                 bytes = damage.to - damage.from,
                 reason = %damage.fault,
-                "a torn tail, never acknowledged, is cut off"
+                "an unfinished or damaged tail is cut off"
             );
             Ok(segment)
         }

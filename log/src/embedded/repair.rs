@@ -259,7 +259,7 @@ impl Repairer<'_> {
 }
 
 /// A batch without records that moves the next offset of a stream on to `end`.
-fn marker(header: &SegmentHeader, stream: usize, end: u64) -> BatchHeader {
+pub(super) fn marker(header: &SegmentHeader, stream: usize, end: u64) -> BatchHeader {
     let partitions = header.partitions as usize;
     BatchHeader {
         payload_crc: 0,

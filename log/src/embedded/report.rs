@@ -94,6 +94,8 @@ pub struct Repair {
     pub cut: Vec<Cut>,
     /// The records that are gone.
     pub lost: Vec<Lost>,
+    /// Offsets that readers had passed, and whose records are gone from the log only.
+    pub passed: Vec<Lost>,
 }
 
 /// Bytes that were cut out of a segment.
@@ -122,7 +124,7 @@ pub struct Lost {
 
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cut.is_empty() {
+        if self.cut.is_empty() && self.passed.is_empty() {
             writeln!(f, "nothing is damaged")?;
         }
         for Cut { segment, damage, kept } in &self.cut {
@@ -133,6 +135,12 @@ impl fmt::Display for Repair {
         }
         for Lost { topic, partition, first, last } in &self.lost {
             writeln!(f, "lost: {topic}/{partition}, offsets {first} to {last}")?;
+        }
+        for Lost { topic, partition, first, last } in &self.passed {
+            writeln!(
+                f,
+                "gone, but applied before: {topic}/{partition}, offsets {first} to {last}"
+            )?;
         }
         if self.cut.iter().any(|cut| !cut.damage.torn) {
             writeln!(f, "records at the damaged end of a partition may be lost without a number")?;

@@ -232,7 +232,7 @@ fn a_server_whose_stderr_is_gone_answers_and_stops_cleanly() {
 }
 
 #[test]
-fn a_log_that_lost_what_the_store_has_applied_is_not_served() {
+fn a_log_that_lost_what_the_store_has_applied_is_not_served_until_it_is_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(&folder);
     let server = Server::start(&data);
@@ -248,4 +248,14 @@ fn a_log_that_lost_what_the_store_has_applied_is_not_served() {
     assert_eq!(wait(&mut child).code(), Some(1));
     let error = rest(&mut stderr);
     assert!(error.contains("up to offset 1, but the log ends at 0"), "{error}");
+
+    let repaired = run(&data, &["log", "repair"]);
+    assert!(repaired.status.success(), "{}", text(&repaired.stderr));
+    assert!(text(&repaired.stdout).contains("gone, but applied before: millrace.events/"));
+    let server = Server::start(&data);
+    let key = server.field("api_key");
+    let body = r#"{"events":[{"id":"2","name":"mkt_logout","user_id":"mina"}]}"#;
+    assert_eq!(server.post("/v1/api/events?project_id=demo", key, body).status, 202);
+    eventually("the next one too", || server.get(events, key).body.contains("mkt_logout"));
+    assert!(server.get(events, key).body.contains("mkt_login"));
 }

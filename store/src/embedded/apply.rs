@@ -74,7 +74,7 @@ impl<'d, 'e> Apply<'d, 'e> {
                 self.put_claim(stamp, project, &device_id, &claim)
             }
             Change::PutErasure { user, topic, erasure } => {
-                let key = key::erasure(&user, topic, erasure.job);
+                let key = key::erasure(&user, topic, erasure.offset);
                 self.put(stamp, Space::Erasures, key, &[&value::json(&erasure)?], None)
             }
             Change::PutJob { job } => jobs::put(self.draft, stamp, job),

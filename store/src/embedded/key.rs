@@ -164,8 +164,8 @@ pub(super) fn erasures(of: &UserKey, topic: Topic) -> Key {
     user(of).tag(topic.number()).tag(MEMBER)
 }
 
-pub(super) fn erasure(of: &UserKey, topic: Topic, job: Uuid) -> Key {
-    erasures(of, topic).tail(job.as_bytes())
+pub(super) fn erasure(of: &UserKey, topic: Topic, offset: u64) -> Key {
+    erasures(of, topic).tail(&offset.to_be_bytes())
 }
 
 pub(super) fn job(of: &str, job: Uuid) -> Key {

@@ -19,7 +19,7 @@
 //! | | user, 1, device, 1, property | stamp, cell |
 //! | `claims` | project, device, 0 (nobody) or 1 and the holder | stamp, claim |
 //! | `erasures` | user, topic, 0 | stamp of the latest erasure |
-//! | | user, topic, 1, job | stamp, marker |
+//! | | user, topic, 1, offset | stamp, marker |
 //! | `jobs` | project, job | stamp, row |
 //! | `jobs_by_time` | project, accepted time, job | empty |
 //! | `open_jobs` | project, job | empty |

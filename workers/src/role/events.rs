@@ -40,24 +40,22 @@ impl Events {
         }
         let user = UserKey::new(&*record.project, &*event.user);
         let id = event.id.clone().into_owned();
-        let time_us = match own_time_us(event, record.received_us) {
-            Some(time_us) => time_us,
+        let (time_us, outcome) = match own_time_us(event, record.received_us) {
+            Some(time_us) => (time_us, Outcome::Stored),
             None => {
-                let time_us = record.received_us;
+                // Written anew even if it is known: what comes later replaces it, and a replay
+                // meets a store that may have forgotten it.
                 let known = self.times.entry((user.clone(), id.clone())).or_default();
-                // Its own time: this very record, replayed onto a store that may have forgotten it.
-                if known.is_some_and(|known| known != time_us) {
-                    return Outcome::Duplicate;
-                }
-                *known = Some(time_us);
+                let time_us = *known.get_or_insert(record.received_us);
                 let (user, id) = (user.clone(), id.clone());
                 effects.write(place, Change::PutEventTime { user, id, time_us, expires_us });
-                time_us
+                let is_first = time_us == record.received_us;
+                (time_us, if is_first { Outcome::Stored } else { Outcome::Duplicate })
             }
         };
         let payload = value.clone();
         effects.write(place, Change::PutEvent { user, time_us, id, payload, expires_us });
-        Outcome::Stored
+        outcome
     }
 }
 
@@ -153,13 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_id_is_stored_once_and_replayed_under_its_own_time() {
+    fn a_bare_id_keeps_its_first_time_and_is_replaced_under_it() {
         let now = wall_clock_us();
         let mut role = Events::new(i64::MAX / 4);
-        assert_eq!(apply(&mut role, 0, &event("a", None, now)).0, Outcome::Stored);
-        assert_eq!(apply(&mut role, 1, &event("a", None, now + 1)).0, Outcome::Duplicate);
-        let (outcome, changes) = apply(&mut role, 0, &event("a", None, now));
-        assert_eq!((outcome, times(&changes)), (Outcome::Stored, vec![now]));
+        for (offset, received_us, expected) in
+            [(0, now, Outcome::Stored), (1, now + 1, Outcome::Duplicate), (0, now, Outcome::Stored)]
+        {
+            let (outcome, changes) = apply(&mut role, offset, &event("a", None, received_us));
+            assert_eq!((outcome, times(&changes)), (expected, vec![now]));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A database that behaves as a CQL one: no atomicity beyond one partition, calls that are slow or
-//! fail (and may have happened all the same), and crashes that forget what is young.
+//! A database that behaves as a CQL one: no atomicity beyond one partition, and crashes that forget
+//! what is young. It notes what its clients must never do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use fastrand::Rng;
 use millrace_schema::{Topic, UserKey};
 use millrace_store::{
-    Answer, Cells, Change, Claim, Commit, Completion, DeviceRow, Devices, Erasure, EventQuery,
-    EventRow, JobRow, LedgerRow, ProfileRow, Stamp, Store, StoreError, Write,
+    Cells, Claim, Completion, DeviceRow, Devices, EventRow, JobRow, LedgerRow, ProfileRow, Stamp,
+    StoreError,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::cells::{Mutation, Table, Value};
-use crate::memory_log::{PARTITIONS, Seat};
+use crate::memory_log::PARTITIONS;
 
 pub(crate) const SETTLE: Duration = Duration::from_secs(8);
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(3);
@@ -37,14 +37,8 @@ pub(crate) enum Sabotage {
     NoFence,
     /// Of two markers of one job, a user's erasures keep the later only.
     ErasuresByJob,
-    /// The ledger is written before the rows.
-    LedgerFirst,
-    /// The stamps of erasures are one too low.
-    WeakErasures,
     /// A restart is noticed some seconds later, as by a poll in the background.
     LateNotice,
-    /// The generation is checked before the rows, but not again before the ledger.
-    UncheckedLedger,
     /// Between a claim's look at the newest row and its own, others may commit.
     SplitClaim,
 }
@@ -54,13 +48,13 @@ pub(crate) struct Database {
     pub(crate) sabotage: Sabotage,
 }
 
-struct Inner {
-    table: Table,
+pub(crate) struct Inner {
+    pub(crate) table: Table,
     generation: u64,
     crashed: Instant,
-    down_until: Instant,
-    rng: Rng,
-    faults: bool,
+    pub(crate) down_until: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) faults: bool,
     epochs: BTreeMap<(Topic, u32), u64>,
     /// Resume points as they were last seen, since the last crash.
     resume_points: BTreeMap<(Topic, u32), u64>,
@@ -87,13 +81,14 @@ impl Database {
     }
 
     /// The generation as the engine knows it.
-    fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         let inner = self.inner();
-        let late = self.sabotage == Sabotage::LateNotice && inner.crashed.elapsed() < SETTLE / 2;
+        let late =
+            self.sabotage == Sabotage::LateNotice && inner.crashed.elapsed() < SETTLE * 7 / 8;
         inner.generation - u64::from(late && inner.generation > 1)
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
 
@@ -221,7 +216,7 @@ impl Database {
 }
 
 impl Inner {
-    fn newest(&mut self, topic: Topic, partition: u32) -> Option<LedgerRow> {
+    pub(crate) fn newest(&mut self, topic: Topic, partition: u32) -> Option<LedgerRow> {
         let cells = self.table.read(&format!("ledger {topic} {partition}"));
         let newest = cells.visible().last().map(|(_, _, value)| value.clone());
         let Some(Value::Ledger(row)) = newest else { return None };
@@ -229,14 +224,18 @@ impl Inner {
     }
 
     /// The row of an epoch that nobody has had.
-    fn claim(&mut self, newest: Option<LedgerRow>, (topic, partition): (Topic, u32)) -> LedgerRow {
+    pub(crate) fn claim(
+        &mut self,
+        newest: Option<LedgerRow>,
+        (topic, partition): (Topic, u32),
+    ) -> LedgerRow {
         let newest = newest.unwrap_or_else(|| LedgerRow::new(topic, partition));
         let claimed = self.epochs.entry((topic, partition)).or_default();
         *claimed = newest.epoch.max(*claimed) + 1;
         LedgerRow { epoch: *claimed, ..newest.next_epoch() }
     }
 
-    fn put_ledger(&mut self, row: LedgerRow) {
+    pub(crate) fn put_ledger(&mut self, row: LedgerRow) {
         let (topic, partition) = (row.topic, row.partition);
         let sum = (row.counts.total(), row.resume_counts.total());
         let ordered = row.resume <= row.settled && row.settled <= row.frontier;
@@ -255,7 +254,7 @@ impl Inner {
         }
     }
 
-    fn complete(&mut self, job: Uuid, completion: Completion) -> Result<(), StoreError> {
+    pub(crate) fn complete(&mut self, job: Uuid, completion: Completion) -> Result<(), StoreError> {
         let key = format!("job {job}");
         let cells = self.table.read(&key);
         let row = cells.visible().find(|(name, ..)| *name == "job");
@@ -273,298 +272,9 @@ impl Inner {
     }
 }
 
-fn number(value: Option<&Value>) -> Option<i64> {
+pub(crate) fn number(value: Option<&Value>) -> Option<i64> {
     match value {
         Some(Value::Number(n)) => Some(*n),
         _ => None,
-    }
-}
-
-/// Four buckets of a user's events, by time alone.
-fn bucket(time_us: i64) -> i64 {
-    (time_us / 1_000_000).rem_euclid(4)
-}
-
-/// The database as one set of workers reaches it.
-pub(crate) struct Client {
-    pub(crate) database: Arc<Database>,
-    pub(crate) seat: Seat,
-}
-
-impl Client {
-    /// One message to the database: it takes its time, and may fail.
-    async fn send(&self) -> Result<(), StoreError> {
-        self.linger(20).await;
-        self.seat.pass().await;
-        let mut inner = self.database.inner();
-        let unlucky = inner.faults && inner.rng.u32(0..150) == 0;
-        if inner.down_until > Instant::now() || unlucky {
-            return Err(StoreError::Unavailable("test".into()));
-        }
-        Ok(())
-    }
-
-    /// A little delay once in `often`, and a very long one now and then.
-    async fn linger(&self, often: u32) {
-        let delay_ms = {
-            let mut inner = self.database.inner();
-            let (faults, dice) = (inner.faults, inner.rng.u32(0..often * 20));
-            match dice {
-                0 if faults => inner.rng.u64(0..12_000),
-                n if n < 20 => inner.rng.u64(1..300),
-                _ => 0,
-            }
-        };
-        match delay_ms {
-            0 => tokio::task::yield_now().await,
-            ms => tokio::time::sleep(Duration::from_millis(ms)).await,
-        }
-    }
-
-    async fn read<T>(&self, read: impl FnOnce(&Database) -> T) -> Result<T, StoreError> {
-        self.send().await?;
-        let answer = read(&self.database);
-        self.linger(60).await;
-        self.seat.pass().await;
-        Ok(answer)
-    }
-
-    fn check(&self, commit: &Commit) -> Result<(), StoreError> {
-        if self.database.generation() != commit.generation {
-            return Err(StoreError::Restarted);
-        }
-        self.fence(commit)
-    }
-
-    fn fence(&self, commit: &Commit) -> Result<(), StoreError> {
-        let mut inner = self.database.inner();
-        let ours = commit.ledger.epoch;
-        let newest = inner.newest(commit.ledger.topic, commit.ledger.partition);
-        let newest = newest.map_or(0, |row| row.epoch);
-        if newest > ours && self.database.sabotage != Sabotage::NoFence {
-            return Err(StoreError::Fenced { ours, newest });
-        }
-        Ok(())
-    }
-
-    async fn write(&self, key: String, mutation: Mutation) -> Result<(), StoreError> {
-        self.send().await?;
-        self.database.inner().table.apply(&key, mutation, SETTLE);
-        Ok(())
-    }
-
-    async fn write_ledger(&self, commit: &Commit) -> Result<(), StoreError> {
-        self.send().await?;
-        match self.database.sabotage {
-            Sabotage::UncheckedLedger => self.fence(commit)?,
-            _ => self.check(commit)?,
-        }
-        self.send().await?;
-        let mut row = commit.ledger.clone();
-        let mut inner = self.database.inner();
-        if self.database.sabotage == Sabotage::NoFence {
-            row.epoch = inner.newest(row.topic, row.partition).map_or(0, |row| row.epoch);
-        }
-        inner.put_ledger(row);
-        Ok(())
-    }
-
-    async fn write_rows(&self, commit: &Commit) -> Result<(), StoreError> {
-        for write in &commit.writes {
-            for (key, mutation) in self.mutations(write) {
-                self.write(key, mutation).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The statements of a write, each about a partition of its own.
-    fn mutations(&self, write: &Write) -> Vec<(String, Mutation)> {
-        let stamp = write.stamp.0;
-        let put = |cells| Mutation::Put { stamp, cells };
-        let number = |name: &str, n: &i64| (name.to_owned(), Value::Number(*n));
-        let weak = self.database.sabotage == Sabotage::WeakErasures;
-        let erase = Mutation::DeleteAll { stamp: if weak { stamp - 1 } else { stamp } };
-        match &write.change {
-            Change::PutEvent { user, time_us, id, payload, .. } => {
-                let cells = vec![(format!("{time_us} {id}"), Value::Payload(payload.clone()))];
-                vec![(format!("events {user} {}", bucket(*time_us)), put(cells))]
-            }
-            Change::PutEventTime { user, id, time_us, .. } => {
-                vec![(format!("ids {user}"), put(vec![number(id, time_us)]))]
-            }
-            Change::EraseEvents { user } => {
-                let events = (0..4).map(|n| format!("events {user} {n}"));
-                let keys = events.chain([format!("ids {user}")]);
-                keys.map(|key| (key, erase.clone())).collect()
-            }
-            Change::PutProfile { user, created_us, updated_us, cells } => {
-                let cells = cells.iter().map(|(n, c)| (format!("p {n}"), Value::Cell(c.clone())));
-                let times = [number("created", created_us), number("updated", updated_us)];
-                vec![(format!("profile {user}"), put(cells.chain(times).collect()))]
-            }
-            Change::EraseProfile { user } => vec![(format!("profile {user}"), erase)],
-            Change::PutDevice { user, device_id, updated_us, cells } => {
-                let name = |name: &str| format!("d {device_id}|{name}");
-                let cells = cells.iter().map(|(n, c)| (name(n), Value::Cell(c.clone())));
-                let updated = number(&name(""), updated_us);
-                vec![(format!("devices {user}"), put(cells.chain([updated]).collect()))]
-            }
-            Change::EndLife { user } => {
-                vec![(format!("devices {user}"), put(vec![number("life", &stamp)]))]
-            }
-            Change::EraseDevices { user } => vec![(format!("devices {user}"), erase)],
-            Change::PutClaim { device_id, claim, .. } => {
-                let name = format!("{:?}", claim.holder);
-                let cells = vec![(name, Value::Claim(claim.clone()))];
-                vec![(format!("claims {device_id}"), put(cells))]
-            }
-            Change::EraseClaim { user, device_id } => {
-                let name = format!("{:?}", Some(&user.user));
-                vec![(format!("claims {device_id}"), Mutation::DeleteCell { stamp, name })]
-            }
-            Change::PutErasure { user, topic, erasure } => {
-                let mut name = format!("{:020} {}", erasure.offset, erasure.job);
-                if self.database.sabotage == Sabotage::ErasuresByJob {
-                    name = erasure.job.to_string();
-                }
-                let cells = vec![(name, Value::Erasure(erasure.clone()))];
-                vec![(format!("erasures {user} {topic}"), put(cells))]
-            }
-            Change::PutJob { job } => {
-                let (id, sample) = (job.job.job.to_string(), job.job.sample.clone());
-                let mut row = job.clone();
-                row.job.sample.clear();
-                let sample = ("sample".to_owned(), Value::Sample(sample));
-                let row = put(vec![("job".to_owned(), Value::Job(row)), sample]);
-                let open = put(vec![number(&id, &0)]);
-                vec![("open".to_owned(), open), (format!("job {id}"), row)]
-            }
-        }
-    }
-}
-
-impl Store for Client {
-    fn settle(&self) -> Duration {
-        match self.database.sabotage {
-            Sabotage::SettleZero => Duration::ZERO,
-            Sabotage::SettleShort => SETTLE / 8,
-            _ => SETTLE,
-        }
-    }
-
-    fn generation(&self) -> Answer<'_, u64> {
-        Box::pin(self.read(Database::generation))
-    }
-
-    fn commit(&self, commit: Commit) -> Answer<'_, ()> {
-        Box::pin(async move {
-            self.send().await?;
-            self.check(&commit)?;
-            if self.database.sabotage == Sabotage::LedgerFirst {
-                self.write_ledger(&commit).await?;
-                self.write_rows(&commit).await?;
-            } else {
-                self.write_rows(&commit).await?;
-                self.write_ledger(&commit).await?;
-            }
-            self.send().await
-        })
-    }
-
-    fn persist(&self) -> Answer<'_, ()> {
-        Box::pin(self.read(|_| ()))
-    }
-
-    fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
-        Box::pin(async move {
-            self.send().await?;
-            let newest = self.database.inner().newest(topic, partition);
-            if self.database.sabotage == Sabotage::SplitClaim {
-                self.send().await?;
-            }
-            let row = self.database.inner().claim(newest, (topic, partition));
-            let shared = self.database.sabotage == Sabotage::SharedEpoch && row.epoch > 1;
-            let row = if shared { LedgerRow { epoch: 1, ..row } } else { row };
-            self.database.inner().put_ledger(row.clone());
-            self.send().await?;
-            Ok(row)
-        })
-    }
-
-    fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {
-        Box::pin(self.read(Database::ledger))
-    }
-
-    fn topic_base(&self, _: Topic, _: u32) -> Answer<'_, Stamp> {
-        Box::pin(self.read(|_| BASE))
-    }
-
-    fn profiles(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Option<ProfileRow>>> {
-        Box::pin(self.read(move |database| users.iter().map(|u| database.profile(u)).collect()))
-    }
-
-    fn devices(&self, users: Vec<UserKey>) -> Answer<'_, Vec<Devices>> {
-        Box::pin(self.read(move |database| users.iter().map(|u| database.devices(u)).collect()))
-    }
-
-    fn claims(&self, _: &str, device_ids: Vec<String>) -> Answer<'_, Vec<Vec<Claim>>> {
-        Box::pin(self.read(move |database| device_ids.iter().map(|d| database.claims(d)).collect()))
-    }
-
-    fn events(&self, user: UserKey, query: EventQuery) -> Answer<'_, Vec<EventRow>> {
-        Box::pin(self.read(move |database| {
-            let mut rows = database.events(&user);
-            rows.truncate(query.limit);
-            rows
-        }))
-    }
-
-    fn event_times(&self, ids: Vec<(UserKey, String)>) -> Answer<'_, Vec<Option<i64>>> {
-        Box::pin(self.read(move |database| {
-            let mut inner = database.inner();
-            let mut time = |(user, id): &(UserKey, String)| {
-                number(inner.table.read(&format!("ids {user}")).get(id))
-            };
-            ids.iter().map(&mut time).collect()
-        }))
-    }
-
-    fn erasures(&self, user: UserKey, topic: Topic) -> Answer<'_, Vec<Erasure>> {
-        Box::pin(self.read(move |database| {
-            let cells = database.inner().table.read(&format!("erasures {user} {topic}"));
-            let erasure = |value: &Value| match value {
-                Value::Erasure(erasure) => Some(erasure.clone()),
-                _ => None,
-            };
-            cells.visible().filter_map(|(_, _, value)| erasure(value)).collect()
-        }))
-    }
-
-    fn job(&self, _: &str, job: Uuid) -> Answer<'_, Option<JobRow>> {
-        Box::pin(self.read(move |database| database.job(job)))
-    }
-
-    fn jobs(&self, _: &str, _: Option<(i64, Uuid)>, _: usize) -> Answer<'_, Vec<JobRow>> {
-        Box::pin(async { Err(StoreError::Invalid("workers list no jobs".into())) })
-    }
-
-    fn open_jobs(&self) -> Answer<'_, Vec<JobRow>> {
-        Box::pin(self.read(|database| {
-            let open = database.inner().table.read("open");
-            let ids = open.visible().map(|(id, ..)| id.parse().unwrap());
-            let rows = ids.filter_map(|id| database.job(id));
-            rows.filter(|row| row.completion.is_none()).collect()
-        }))
-    }
-
-    /// The entry among the open jobs stays: were it to go before the completion has settled, a crash
-    /// could leave a job that is neither completed nor open.
-    fn complete_job(&self, _: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
-        Box::pin(async move {
-            self.send().await?;
-            self.database.inner().complete(job, completion)?;
-            self.send().await
-        })
     }
 }

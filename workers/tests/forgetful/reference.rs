@@ -10,9 +10,7 @@ use millrace_schema::record::{
     Record,
 };
 use millrace_schema::{Topic, UserKey};
-use millrace_store::{
-    Cell, Cells, Claim, DeviceRow, Erasure, JobRow, ProfileRow, Stamp, Version,
-};
+use millrace_store::{Cell, Cells, Claim, DeviceRow, Erasure, JobRow, ProfileRow, Stamp, Version};
 use uuid::Uuid;
 
 use crate::database::BASE;
@@ -159,12 +157,9 @@ impl Reference {
     fn event(&mut self, at: &At<'_>, user: UserKey, event: &Event<'_>, received_us: i64) {
         let id = event.id.clone().into_owned();
         let said = event.time_us.or_else(|| time_of_id_us(&id, received_us));
-        let time_us = said.unwrap_or_else(|| {
-            *self.times.entry((user.clone(), id.clone())).or_insert(received_us)
-        });
-        if said.is_some() || time_us == received_us {
-            self.events.entry(user).or_default().insert((time_us, id), at.stamp());
-        }
+        let known = || *self.times.entry((user.clone(), id.clone())).or_insert(received_us);
+        let time_us = said.unwrap_or_else(known);
+        self.events.entry(user).or_default().insert((time_us, id), at.stamp());
     }
 
     fn profile(&mut self, at: &At<'_>, user: UserKey, profile: &Profile<'_>, received_us: i64) {
@@ -180,7 +175,13 @@ impl Reference {
         }
     }
 
-    fn device(&mut self, at: &At<'_>, user: Option<UserKey>, device: &Device<'_>, received_us: i64) {
+    fn device(
+        &mut self,
+        at: &At<'_>,
+        user: Option<UserKey>,
+        device: &Device<'_>,
+        received_us: i64,
+    ) {
         let version = at.version(device.time_us, received_us);
         let id = device.device_id.clone().into_owned();
         let holder = user.as_ref().map(|user| user.user.clone());
@@ -194,8 +195,7 @@ impl Reference {
             }
         }
         let claims = self.claims.entry(id).or_default();
-        let empty =
-            Claim { holder: holder.clone(), linked: None, received_us: 0, unlinked: None };
+        let empty = Claim { holder: holder.clone(), linked: None, received_us: 0, unlinked: None };
         let claim = claims.entry(holder.clone()).or_insert(empty);
         if device.unlink && holder.is_some() {
             claim.unlinked = claim.unlinked.max(Some(version));

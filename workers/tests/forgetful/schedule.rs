@@ -16,7 +16,8 @@ use millrace_workers::{Config, Workers};
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
-use crate::database::{Client, Database, PAUSE_MAX, SETTLE, Sabotage};
+use crate::client::Client;
+use crate::database::{Database, PAUSE_MAX, SETTLE, Sabotage};
 use crate::memory_log::{MemoryLog, PARTITIONS, Seat};
 
 pub(crate) const PROJECT: &str = "p";
@@ -164,7 +165,7 @@ impl Schedule {
     fn send(&mut self, topic: Topic, user: &'static str, received_us: i64, body: Body<'_>) {
         let mut value = Vec::new();
         Record { project: PROJECT.into(), received_us, body }.encode(&mut value);
-        if self.chance(10) {
+        if self.chance(6) {
             self.say(format!("spooled {topic} {user} {}", String::from_utf8_lossy(&value)));
             self.spool.push((topic, user, value));
             return;
@@ -263,7 +264,7 @@ impl Schedule {
 
     fn begin_deletion(&mut self) {
         let received_us = self.receive();
-        let again = self.chance(4) && !self.ended.is_empty();
+        let again = self.chance(2) && !self.ended.is_empty();
         let (id, users, reach) = if again {
             let n = self.rng.usize(0..self.ended.len());
             let before = &self.ended[n];
