@@ -287,9 +287,10 @@ impl JobRow {
         if resume > fence.last {
             return fence.count;
         }
-        let span = u128::from(fence.last - fence.first) + 1;
+        let span = u128::from(fence.last.saturating_sub(fence.first)) + 1;
         let passed = u128::from(resume.saturating_sub(fence.first));
-        u64::try_from(u128::from(fence.count) * passed / span).unwrap_or(fence.count)
+        let done = u128::from(fence.count) * passed / span;
+        u64::try_from(done).unwrap_or(fence.count).min(fence.count)
     }
 
     /// Whether the job reaches this kind of data.
@@ -382,6 +383,17 @@ mod tests {
             received_us: 0,
             unlinked: unlinked.map(version),
         }
+    }
+
+    #[test]
+    fn what_a_job_has_done_never_goes_back_and_ends_at_its_count() {
+        let fence = Fence { topic: Topic::Events, partition: 0, first: 10, last: 29, count: 7 };
+        let done: Vec<u64> = (0..40).map(|resume| JobRow::done(&fence, resume)).collect();
+        assert!(done.is_sorted());
+        assert_eq!((done[10], done[29], done[30], done[39]), (0, 6, 7, 7));
+        // The front door never writes such a fence.
+        let senseless = Fence { first: 29, last: 10, ..fence };
+        assert!((0..40).all(|resume| JobRow::done(&senseless, resume) <= 7));
     }
 
     #[test]

@@ -49,11 +49,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long after its append a record that every reader has passed may still lie in the log.
-    pub fn longest_kept(&self) -> Duration {
-        self.retention.saturating_add(self.segment_age)
-    }
-
     pub(super) fn check(&self) -> Result<(), LogError> {
         let invalid = |text: String| Err(LogError::Invalid(text));
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
