@@ -12,7 +12,7 @@ use millrace_schema::{Outcome, Topic};
 use millrace_store::{Commit, Stamp, Store, StoreError, Write};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::arrival::{Arrival, Place};
 use crate::config::Config;
@@ -95,7 +95,6 @@ impl<R: Role> Partition<R> {
                 end => {
                     warn!(%topic, partition, reason = %end, "begins again at the resume point");
                     self.meters.paused.set(1.0);
-                    self.shared.progress.is_in_trouble((topic, partition), end.to_string());
                 }
             }
             if applied {
@@ -110,7 +109,7 @@ impl<R: Role> Partition<R> {
         }
         self.meters.paused.set(0.0);
         self.shared.progress.is_gone((topic, partition));
-        info!(%topic, partition, "lets go");
+        debug!(%topic, partition, "lets go");
     }
 
     /// One session, to its end. `applied` tells whether anything was committed.
@@ -136,7 +135,7 @@ impl<R: Role> Partition<R> {
         let base = store.topic_base(topic, self.shared.log.partitions()).await?;
         let row = store.claim(topic, partition).await?;
         self.reader.seek(row.frontier).await?;
-        info!(%topic, partition, epoch = row.epoch, offset = row.frontier, "begins");
+        debug!(%topic, partition, epoch = row.epoch, offset = row.frontier, "begins");
         self.meters.paused.set(0.0);
         self.shared.progress.stands_at((topic, partition), row.resume);
         Ok(Session { generation, base, positions: Positions::new(store.settle(), row) })

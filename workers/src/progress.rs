@@ -20,26 +20,17 @@ pub(crate) struct Progress {
 struct Partition {
     resume: u64,
     durable: u64,
-    trouble: Option<String>,
 }
 
 impl Progress {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Partition>> {
-        // Plain numbers and texts: whole even if a holder panicked.
+        // Plain numbers: whole even if a holder panicked.
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition's ledger stands at this resume point, acknowledged; all is well with it.
+    /// The partition's ledger stands at this resume point, acknowledged.
     pub(crate) fn stands_at(&self, key: Key, resume: u64) {
-        let mut partitions = self.lock();
-        let partition = partitions.entry(key).or_default();
-        partition.resume = resume;
-        partition.trouble = None;
-    }
-
-    /// The partition is paused.
-    pub(crate) fn is_in_trouble(&self, key: Key, trouble: String) {
-        self.lock().entry(key).or_default().trouble = Some(trouble);
+        self.lock().entry(key).or_default().resume = resume;
     }
 
     /// The partition is another's now.
@@ -50,16 +41,6 @@ impl Progress {
     /// What the log may let go of: resume points that the store has made durable.
     pub(crate) fn durable(&self, key: Key) -> u64 {
         self.lock().get(&key).map_or(0, |partition| partition.durable)
-    }
-
-    /// Every partition's reason to pause.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        let partitions = self.lock();
-        let named = |((topic, partition), state): (&Key, &Partition)| {
-            let trouble = state.trouble.as_ref()?;
-            Some(format!("{topic}/{partition}: {trouble}"))
-        };
-        partitions.iter().filter_map(named).collect()
     }
 
     /// Makes the store durable every `interval`.

@@ -72,15 +72,6 @@ pub fn start(
 }
 
 impl Workers {
-    /// Whether every partition is at work; if not, which ones are paused and why.
-    ///
-    /// # Errors
-    /// The reasons, for people.
-    pub fn health(&self) -> Result<(), String> {
-        let troubles = self.shared.progress.troubles();
-        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
-    }
-
     /// Lets every partition finish its batch, then makes the store durable.
     ///
     /// # Errors
