@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use millrace_log::embedded::{
-    Config, EmbeddedLog, Repair, advance, inspect, inspect_segment, repair,
+    Config, EmbeddedLog, Repair, advance, inspect, inspect_segment, partitions, repair,
 };
 use millrace_log::{Batch, Log, LogError, LogRecord};
 use millrace_schema::Topic;
@@ -341,6 +341,15 @@ async fn a_second_opening_is_refused_until_the_first_is_closed() {
     log.close().await.unwrap();
     EmbeddedLog::open(folder.path(), config()).unwrap();
     EmbeddedLog::open(folder.path(), config()).unwrap();
+}
+
+#[tokio::test]
+async fn the_number_of_partitions_is_told_without_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(partitions(&folder.path().join("none")).unwrap(), None);
+    assert_eq!(partitions(folder.path()).unwrap(), None);
+    let _log = EmbeddedLog::open(folder.path(), Config { partitions: 7, ..config() }).unwrap();
+    assert_eq!(partitions(folder.path()).unwrap(), Some(7));
 }
 
 #[tokio::test]

@@ -2,15 +2,16 @@
 //! them.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use millrace_log::Log;
-use millrace_log::embedded::{Config, EmbeddedLog, Repair, advance, repair};
+use millrace_log::embedded::{Config, EmbeddedLog, Repair, advance, partitions, repair};
 use millrace_store::embedded::EmbeddedStore;
-use millrace_store::{AccountStore, LedgerRow, Store};
+use millrace_store::{AccountStore, Store};
 
 use crate::folder::DataFolder;
 use crate::priority::yield_to_the_front_door;
@@ -33,17 +34,7 @@ pub struct Engines {
 impl Engines {
     /// The embedded engines of a data folder, made if they are not there.
     pub(crate) fn open(folder: &DataFolder, config: Config) -> Result<Self> {
-        Self::with_store(folder, config, open_store(folder)?)
-    }
-
-    /// The engines as a server left them.
-    pub(crate) async fn reopen(folder: &DataFolder) -> Result<Self> {
         let store = open_store(folder)?;
-        let config = config_of(&store.ledger().await?);
-        Self::with_store(folder, config, store)
-    }
-
-    fn with_store(folder: &DataFolder, config: Config, store: EmbeddedStore) -> Result<Self> {
         let dir = folder.layout().log();
         let log = EmbeddedLog::open(&dir, config)
             .with_context(|| format!("cannot open the log in {}", dir.display()))?;
@@ -56,6 +47,11 @@ impl Engines {
         });
         let accounts = Arc::new(store.clone());
         Ok(Self { log: Arc::new(log), store: Arc::new(store), accounts, failed })
+    }
+
+    /// The engines as a server left them.
+    pub(crate) fn reopen(folder: &DataFolder) -> Result<Self> {
+        Self::open(folder, config_of(partitions(&folder.layout().log())?))
     }
 
     /// Sees to it that the log reaches as far as the store has applied it. If it did not, new
@@ -97,15 +93,17 @@ pub(crate) async fn repair_log(folder: &DataFolder) -> Result<Repair> {
     let store = open_store(folder)?;
     let ledger = store.ledger().await.context("the ledger cannot be read")?;
     let ends: Vec<_> = ledger.iter().map(|r| (r.topic, r.partition, r.frontier)).collect();
-    report.passed = advance(&dir, &config_of(&ledger), &ends).with_context(what)?;
+    // If the log is gone as a whole, the ledger tells how many it had.
+    let had = || ledger.iter().map(|row| row.partition + 1).max();
+    let config = config_of(partitions(&dir)?.or_else(had));
+    report.passed = advance(&dir, &config, &ends).with_context(what)?;
     Ok(report)
 }
 
-/// As the server left it: with as many partitions as the ledger has, and without removing what
-/// only the server's own settings may remove.
-fn config_of(ledger: &[LedgerRow]) -> Config {
+/// As the server left it: with as many partitions, and without removing what only the server's own
+/// settings may remove.
+fn config_of(partitions: Option<u32>) -> Config {
     let kept = Config { retention: Duration::MAX, retention_bytes: u64::MAX, ..Config::default() };
-    let partitions = ledger.iter().map(|row| row.partition + 1).max();
     Config { partitions: partitions.unwrap_or(kept.partitions), ..kept }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn execute(data: &Path, command: Command) -> Result<Reply> {
 
 async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     let keys = Keys::load_or_create(folder.layout())?;
-    let engines = Engines::reopen(folder).await?;
+    let engines = Engines::reopen(folder)?;
     let backend = Backend {
         accounts: keys.accounts(Arc::clone(&engines.accounts)),
         log: Arc::clone(&engines.log),

@@ -41,6 +41,25 @@ pub fn inspect(dir: &Path) -> Result<Report, LogError> {
     Ok(report)
 }
 
+/// The number of partitions with which the log in `dir` was created; `None` if there is no log, or
+/// no header that tells.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub fn partitions(dir: &Path) -> Result<Option<u32>, LogError> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    for number in disk::segments(dir)? {
+        disk::read_segment(dir, number, &mut bytes)?;
+        if let Ok((header, _)) = SegmentHeader::decode(&bytes) {
+            return Ok(Some(header.partitions));
+        }
+    }
+    Ok(None)
+}
+
 /// What lies in the bytes of a newest segment, whatever they are.
 pub fn inspect_segment(bytes: &[u8]) -> SegmentReport {
     let mut report = SegmentReport::default();

@@ -47,7 +47,7 @@ use tokio::sync::oneshot;
 
 pub use advance::advance;
 pub use config::Config;
-pub use inspect::{inspect, inspect_segment};
+pub use inspect::{inspect, inspect_segment, partitions};
 pub use repair::repair;
 pub use report::{Cut, DamageReport, Lost, PartitionReport, Repair, Report, SegmentReport};
 

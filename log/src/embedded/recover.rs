@@ -85,11 +85,12 @@ fn read_header(
         let found = header.number;
         return Err(LogError::Invalid(format!("{} is segment {found}: renamed", path.display())));
     }
-    if header.partitions != config.partitions {
+    let created = header.partitions;
+    if created != config.partitions {
         return Err(LogError::Invalid(format!(
-            "the log in {} was created with {} partitions, and {} are configured; configure {0}",
+            "the log in {} was created with {created} partitions, and {} are configured; configure \
+             {created}",
             dir.display(),
-            header.partitions,
             config.partitions,
         )));
     }
