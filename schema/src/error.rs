@@ -40,8 +40,6 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The request did not come in time.
     RequestTimeout,
-    /// Not yet: the job is not completed.
-    Conflict,
     /// The body is larger than the limit.
     BodyTooLarge,
     /// The `Content-Encoding` is not one of ours.

@@ -10,6 +10,15 @@ use millrace_schema::time::Micros;
 
 use crate::arrival::Detour;
 
+/// What every dead letter carries, in place of what it may have brought along.
+const OURS: [&str; 5] = [
+    HEADER_ERROR,
+    HEADER_ORIGIN_TOPIC,
+    HEADER_ORIGIN_PARTITION,
+    HEADER_ORIGIN_OFFSET,
+    HEADER_ORIGIN_TIME_US,
+];
+
 /// Dead letters of a batch of records.
 #[derive(Default)]
 pub(crate) struct DeadLetters {
@@ -31,12 +40,7 @@ impl DeadLetters {
             Some(Detour::Replayed { offset, time_us }) => (offset, time_us),
             _ => (record.offset, time_us),
         };
-        let replaced =
-            [HEADER_ERROR, HEADER_ORIGIN_TOPIC, HEADER_ORIGIN_PARTITION, HEADER_ORIGIN_OFFSET]
-                .into_iter()
-                .chain([HEADER_ORIGIN_TIME_US]);
-        let replaced: Vec<&str> = replaced.collect();
-        let kept = record.headers.iter().filter(|(name, _)| !replaced.contains(&name.as_str()));
+        let kept = record.headers.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
         let mut headers: Vec<(String, String)> = kept.cloned().collect();
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
         add(HEADER_ORIGIN_TOPIC, topic.name().to_owned());

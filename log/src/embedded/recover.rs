@@ -1,8 +1,7 @@
 //! Opening: reads every segment through, cuts a torn tail off, refuses what is damaged.
 //!
-//! Every checksum of every segment is verified before the log opens, at the speed of the disk
-//! (about a second for each GiB): a log that starts is whole, and its indexes are built on the
-//! way.
+//! Every checksum of every segment is verified before the log opens, so opening takes as long as
+//! reading it all: a log that starts is whole, and its indexes are built on the way.
 
 use std::collections::VecDeque;
 use std::fs::File;
