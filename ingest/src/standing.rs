@@ -53,8 +53,7 @@ pub async fn standings(log: &dyn Log, store: &dyn Store) -> Result<Vec<Standing>
     let mut rows: HashMap<_, _> = rows.into_iter().map(|r| ((r.topic, r.partition), r)).collect();
     let mut standings = Vec::new();
     for topic in Topic::CONSUMED {
-        for partition in 0..log.partitions() {
-            let bounds = log.bounds(topic, partition).await?;
+        for (partition, bounds) in (0..).zip(log.bounds(topic).await?) {
             let row = rows.remove(&(topic, partition));
             let row = row.unwrap_or_else(|| LedgerRow::new(topic, partition));
             standings.push(Standing { row, bounds });

@@ -32,17 +32,22 @@ pub trait Log: Send + Sync + 'static {
     /// Not all of it is known to be durable; some of it may be all the same.
     fn append(&self, batch: Batch) -> BoxFuture<'static, Result<Appended, AppendError>>;
 
-    /// Joins `group` as a consumer of `topics`.
+    /// How durable a record is once it is acknowledged.
+    fn durability(&self) -> Durability;
+
+    /// Joins `group` as a consumer of a topic. Dropping the subscription and its readers leaves.
     ///
     /// # Errors
-    /// The engine is not to be reached, or a topic is not as configured.
-    fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, LogError>;
+    /// It cannot be done on this machine. An engine that is away is waited for by
+    /// [`Subscription::next`].
+    fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Subscription>, LogError>;
 
-    /// The first offset that is still held and the next one to be written.
+    /// The first offset that is still held and the next one to be written, of every partition in
+    /// order.
     ///
     /// # Errors
     /// The engine is not to be reached.
-    fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds, LogError>>;
+    fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>>;
 
     /// Whether appends can be expected to succeed; if not, why.
     ///
@@ -67,14 +72,18 @@ pub trait Subscription: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Box<dyn Reader>>, LogError>>;
 }
 
-/// One assigned partition. While it lives, nobody else of the group is given the partition;
-/// dropping it lets go.
+/// One assigned partition. While it lives and is held, nobody else of the group is given the
+/// partition; dropping it lets go.
 pub trait Reader: Send {
     /// The topic.
     fn topic(&self) -> Topic;
 
     /// The partition.
     fn partition(&self) -> u32;
+
+    /// Whether the partition is still this member's. One that was revoked never comes back to this
+    /// reader; who lost it must not begin anything, and drops the reader soon.
+    fn is_held(&self) -> bool;
 
     /// Continues at `offset`; must be called before the first read. An offset below the first one
     /// held continues there, which the reader of the records sees as a gap.

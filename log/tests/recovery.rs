@@ -37,8 +37,8 @@ fn segment(dir: &Path, number: u64) -> PathBuf {
 }
 
 async fn values(log: &EmbeddedLog, topic: Topic) -> Vec<(u64, String)> {
-    let end = log.bounds(topic, 0).await.unwrap().end;
-    let mut member = log.subscribe("test", &[topic]).unwrap();
+    let end = log.bounds(topic).await.unwrap()[0].end;
+    let mut member = log.subscribe("test", topic).unwrap();
     let mut reader = member.next().await.unwrap().unwrap();
     assert_eq!(reader.partition(), 0);
     reader.seek(0).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_byte_changed_before_the_last_group_is_refused_until_it_is_repaired() 
         let mut found = 0;
         for topic in TOPICS {
             let log = EmbeddedLog::open(folder.path(), config()).unwrap();
-            assert_eq!(log.bounds(topic, 0).await.unwrap().end, 3);
+            assert_eq!(log.bounds(topic).await.unwrap()[0].end, 3);
             let values = values(&log, topic).await;
             let gap = values.iter().all(|(offset, _)| *offset != lost.first);
             assert_eq!(gap, topic == lost.topic);
@@ -263,7 +263,7 @@ async fn a_first_segment_without_any_header_is_rebuilt_from_its_batches() {
     let done = repair(folder.path()).unwrap();
     assert!(done.lost.is_empty(), "{done}");
     let log = EmbeddedLog::open(folder.path(), config()).unwrap();
-    let bounds = log.bounds(Topic::Events, 0).await.unwrap();
+    let bounds = log.bounds(Topic::Events).await.unwrap()[0];
     assert_eq!((bounds.start, bounds.end), (3, 10));
     assert_eq!(values(&log, Topic::Events).await.len(), 7);
 }

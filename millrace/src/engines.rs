@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use millrace_ingest::{Standing, standings};
 use millrace_log::Log;
 use millrace_log::embedded::{Config, EmbeddedLog, Repair, advance, partitions, repair};
 use millrace_store::embedded::EmbeddedStore;
@@ -59,10 +60,10 @@ impl Engines {
     /// # Errors
     /// The log lost its end, or belongs to another store; or one of them cannot be read.
     pub(crate) async fn verify(&self) -> Result<()> {
-        for row in self.store.ledger().await.context("the ledger cannot be read")? {
-            let place = format!("{}/{}", row.topic.short_name(), row.partition);
-            let bounds = self.log.bounds(row.topic, row.partition).await;
-            let end = bounds.with_context(|| format!("the log has no {place}"))?.end;
+        let standings = standings(&*self.log, &*self.store).await.context("no positions")?;
+        for Standing { row, bounds } in standings {
+            let (place, end) =
+                (format!("{}/{}", row.topic.short_name(), row.partition), bounds.end);
             ensure!(
                 row.frontier <= end,
                 "the store has applied {place} up to offset {}, but the log ends at {end}: the log \

@@ -56,6 +56,9 @@ pub trait Store: Send + Sync + 'static {
     /// are indivisible, and no crash may undo it.
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
 
+    /// The newest epoch of a partition; 0 before its first claim.
+    fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64>;
+
     /// The newest ledger row of every partition that has one.
     fn ledger(&self) -> Answer<'_, Vec<LedgerRow>>;
 

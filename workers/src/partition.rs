@@ -23,6 +23,9 @@ use crate::positions::{Positions, Progressed};
 use crate::progress::Progress;
 use crate::role::{Effects, Role};
 
+/// Batches are not made smaller than this: a record may be larger all the same.
+const BATCH_BYTES_MIN: usize = 4 * 1024;
+
 /// What every partition of a process shares.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -37,6 +40,8 @@ pub(crate) struct Partition<R> {
     role: R,
     stop: watch::Receiver<bool>,
     meters: Meters,
+    /// About how many bytes of records the next batch takes.
+    batch_bytes: usize,
 }
 
 /// From one beginning to the next.
@@ -71,7 +76,8 @@ impl<R: Role> Partition<R> {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let meters = Meters::new(reader.topic(), reader.partition());
-        Self { shared, reader, role, stop, meters }
+        let batch_bytes = shared.config.batch_bytes;
+        Self { shared, reader, role, stop, meters, batch_bytes }
     }
 
     fn key(&self) -> (Topic, u32) {
@@ -133,6 +139,10 @@ impl<R: Role> Partition<R> {
         let store = &self.shared.store;
         let generation = store.generation().await?;
         let base = store.topic_base(topic, self.shared.log.partitions()).await?;
+        // Whoever has it now would have to begin again.
+        if !self.reader.is_held() {
+            return Err(ReadError::Revoked.into());
+        }
         let row = store.claim(topic, partition).await?;
         self.reader.seek(row.frontier).await?;
         debug!(%topic, partition, epoch = row.epoch, offset = row.frontier, "begins");
@@ -147,7 +157,7 @@ impl<R: Role> Partition<R> {
         let records = tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopped),
-            records = self.reader.read(config.batch_bytes) => Some(records?),
+            records = self.reader.read(self.batch_bytes) => Some(records?),
             () = tokio::time::sleep(config.tick) => None,
         };
         let started = Instant::now();
@@ -156,21 +166,30 @@ impl<R: Role> Partition<R> {
         }
         let Some(records) = records else { return self.idle(session).await };
         self.apply(session, &records).await?;
-        let took = started.elapsed();
-        if took > self.shared.config.pause_max {
-            return Err(End::Paused(took));
-        }
+        self.adapt(started.elapsed())?;
         self.let_go();
         tokio::time::sleep(self.shared.config.linger).await;
+        Ok(())
+    }
+
+    /// Fits the size of batches to what the store bears, so that a turn that took too long is not
+    /// the beginning of another one like it.
+    fn adapt(&mut self, took: Duration) -> Result<(), End> {
+        let Config { batch_bytes, pause_max, .. } = self.shared.config;
+        if took > pause_max {
+            self.batch_bytes = (self.batch_bytes / 2).max(BATCH_BYTES_MIN);
+            return Err(End::Paused(took));
+        }
+        if took < pause_max / 4 {
+            self.batch_bytes = self.batch_bytes.saturating_mul(2).min(batch_bytes);
+        }
         Ok(())
     }
 
     async fn idle(&mut self, session: &mut Session) -> Result<(), End> {
         let (topic, partition) = self.key();
         let ours = session.positions.row().epoch;
-        let rows = self.shared.store.ledger().await?;
-        let mut here = rows.iter().filter(|row| (row.topic, row.partition) == (topic, partition));
-        if here.any(|row| row.epoch > ours) {
+        if self.shared.store.newest_epoch(topic, partition).await? > ours {
             return Err(End::Superseded);
         }
         if self.shared.store.generation().await? != session.generation {
@@ -274,8 +293,9 @@ impl<R: Role> Partition<R> {
     /// Offsets that hold no record: overtaken by retention, or never records of ours.
     async fn count_gap(&mut self, progressed: &mut Progressed, offset: u64) -> Result<(), End> {
         let (topic, partition) = self.key();
-        let bounds = self.shared.log.bounds(topic, partition).await.map_err(ReadError::Log)?;
-        let start = bounds.start.clamp(progressed.frontier, offset);
+        let bounds = self.shared.log.bounds(topic).await.map_err(ReadError::Log)?;
+        let start = bounds.get(partition as usize).map_or(0, |bounds| bounds.start);
+        let start = start.clamp(progressed.frontier, offset);
         let expired = start - progressed.frontier;
         let skipped = offset - start;
         for (outcome, n) in [(Outcome::Expired, expired), (Outcome::Skipped, skipped)] {

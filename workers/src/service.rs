@@ -50,11 +50,14 @@ pub fn start(
     store: Arc<dyn Store>,
     topics: &[Topic],
 ) -> Result<Workers, LogError> {
-    let subscription = log.subscribe(GROUP, topics)?;
+    let subscriptions: Result<Vec<_>, _> =
+        topics.iter().map(|topic| log.subscribe(GROUP, *topic)).collect();
     let (stop, stopped) = watch::channel(false);
     let shared = Arc::new(Shared { config, log, store, progress: Progress::default() });
     let mut tasks = JoinSet::new();
-    tasks.spawn(assign(subscription, shared.clone(), stopped.clone()));
+    for subscription in subscriptions? {
+        tasks.spawn(assign(subscription, shared.clone(), stopped.clone()));
+    }
     tasks.spawn(until_stopped(stopped.clone(), {
         let shared = shared.clone();
         async move {

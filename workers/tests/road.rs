@@ -62,9 +62,9 @@ impl Road {
             }
             let mut pending = 0;
             for topic in Topic::CONSUMED {
-                for partition in 0..self.log.partitions() {
-                    let end = self.log.bounds(topic, partition).await.unwrap().end;
-                    pending += end - frontiers.get(&(topic, partition)).copied().unwrap_or(0);
+                for (partition, bounds) in (0..).zip(self.log.bounds(topic).await.unwrap()) {
+                    pending +=
+                        bounds.end - frontiers.get(&(topic, partition)).copied().unwrap_or(0);
                 }
             }
             if pending == 0 {
@@ -277,8 +277,8 @@ async fn a_replayed_dead_letter_is_withheld_if_its_user_was_deleted_after_its_or
 }
 
 async fn read_all(log: &Arc<dyn Log>, topic: Topic, partition: u32) -> Vec<LogRecord> {
-    let end = log.bounds(topic, partition).await.unwrap().end;
-    let mut subscription = log.subscribe("test", &[topic]).unwrap();
+    let end = log.bounds(topic).await.unwrap()[partition as usize].end;
+    let mut subscription = log.subscribe("test", topic).unwrap();
     let mut reader: Box<dyn Reader> = loop {
         let reader = subscription.next().await.unwrap().unwrap();
         if reader.partition() == partition {

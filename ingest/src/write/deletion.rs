@@ -147,7 +147,7 @@ pub(super) async fn answer(
 ) -> Result<Response, ApiError> {
     let (plan, admitted) = work(ctx, call, body, parse).await?;
     if plan.users.is_empty() {
-        return Ok(accepted_answer(call, Durability::Fsynced, 0, &plan.rejected));
+        return Ok(accepted_answer(call, ctx.parts.log.durability(), 0, &plan.rejected));
     }
     charge(ctx, call, plan.users.len());
     let turn = Arc::clone(&ctx.deletions).acquire_owned();

@@ -61,7 +61,7 @@ pub(super) async fn answer(
     let durability = match appending {
         Some(appending) => durable(ctx, appending).await?.durability,
         // Nothing was asked for, so nothing is missing on disk.
-        None => Durability::Fsynced,
+        None => ctx.parts.log.durability(),
     };
     ctx.metrics.of(call.route).items(accepted, rejected.items);
     Ok(accepted_answer(call, durability, accepted, &rejected))

@@ -1,6 +1,8 @@
 //! A log that takes nothing.
 
-use millrace_log::{AppendError, Appended, Batch, Bounds, BoxFuture, Log, LogError, Subscription};
+use millrace_log::{
+    AppendError, Appended, Batch, Bounds, BoxFuture, Durability, Log, LogError, Subscription,
+};
 use millrace_schema::Topic;
 use tokio::sync::Notify;
 
@@ -30,11 +32,15 @@ impl Log for Broken {
         Box::pin(std::future::pending())
     }
 
-    fn subscribe(&self, _: &str, _: &[Topic]) -> Result<Box<dyn Subscription>, LogError> {
+    fn durability(&self) -> Durability {
+        Durability::Fsynced
+    }
+
+    fn subscribe(&self, _: &str, _: Topic) -> Result<Box<dyn Subscription>, LogError> {
         Err(LogError::Unavailable("broken".to_owned()))
     }
 
-    fn bounds(&self, _: Topic, _: u32) -> BoxFuture<'_, Result<Bounds, LogError>> {
+    fn bounds(&self, _: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
         Box::pin(async { Err(LogError::Unavailable("broken".to_owned())) })
     }
 

@@ -161,7 +161,7 @@ impl Fixture {
 
     /// Waits until a topic has a record.
     pub(crate) async fn wait_for_a_record(&self, topic: Topic) {
-        let mut subscription = self.log.subscribe("waiting", &[topic]).unwrap();
+        let mut subscription = self.log.subscribe("waiting", topic).unwrap();
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..self.log.partitions() {
             let mut reader = subscription.next().await.unwrap().unwrap();
@@ -174,11 +174,11 @@ impl Fixture {
     /// All records of a topic.
     pub(crate) async fn records(&self, topic: Topic) -> Vec<(u32, LogRecord)> {
         let mut found = Vec::new();
-        let mut subscription = self.log.subscribe("test", &[topic]).unwrap();
+        let mut subscription = self.log.subscribe("test", topic).unwrap();
         for _ in 0..self.log.partitions() {
             let mut reader = subscription.next().await.unwrap().unwrap();
             let partition = reader.partition();
-            let end = self.log.bounds(topic, partition).await.unwrap().end;
+            let end = self.log.bounds(topic).await.unwrap()[partition as usize].end;
             reader.seek(0).await.unwrap();
             let mut next = 0;
             while next < end {

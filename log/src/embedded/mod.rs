@@ -160,25 +160,23 @@ impl Log for EmbeddedLog {
         }
     }
 
-    fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, LogError> {
-        let shared = Arc::clone(&self.handle.shared);
-        Ok(Box::new(Member::new(shared, group, topics)))
+    fn durability(&self) -> Durability {
+        Durability::Fsynced
     }
 
-    fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds, LogError>> {
+    fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Subscription>, LogError> {
+        let shared = Arc::clone(&self.handle.shared);
+        Ok(Box::new(Member::new(shared, group, topic)))
+    }
+
+    fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
         let shared = &self.handle.shared;
-        let partitions = shared.config.partitions;
-        let stream = shared.stream(topic, partition);
-        let bounds = match shared.ends.get(stream) {
-            Some(end) if partition < partitions => {
-                let start = locked(&shared.view).start(stream);
-                Ok(Bounds { start, end: *end.borrow() })
-            }
-            _ => {
-                Err(LogError::Invalid(format!("there is no partition {partition} of {partitions}")))
-            }
-        };
-        Box::pin(std::future::ready(bounds))
+        let streams = (0..shared.config.partitions).map(|p| shared.stream(topic, p));
+        let bounds = streams.filter_map(|stream| {
+            let end = *shared.ends.get(stream)?.borrow();
+            Some(Bounds { start: locked(&shared.view).start(stream), end })
+        });
+        Box::pin(std::future::ready(Ok(bounds.collect())))
     }
 
     fn health(&self) -> Result<(), String> {

@@ -104,6 +104,10 @@ impl Reader for PartitionReader {
         self.partition
     }
 
+    fn is_held(&self) -> bool {
+        *self.status.borrow() == Status::Open
+    }
+
     fn seek(&mut self, offset: u64) -> BoxFuture<'_, Result<(), ReadError>> {
         let end = *self.end.borrow();
         let outcome = if offset > end {

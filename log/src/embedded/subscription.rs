@@ -9,32 +9,31 @@ use super::reader::PartitionReader;
 use super::shared::{Shared, Status};
 use crate::{BoxFuture, LogError, Reader, Subscription};
 
-/// Hands out each partition of its topics once, as soon as no other member of the group has it;
+/// Hands out each partition of its topic once, as soon as no other member of the group has it;
 /// then waits for the log to close.
 #[derive(Debug)]
 pub(super) struct Member {
     shared: Arc<Shared>,
     group: Arc<str>,
-    wanted: Vec<(Topic, u32)>,
+    topic: Topic,
+    wanted: Vec<u32>,
     freed: watch::Receiver<()>,
     status: watch::Receiver<Status>,
 }
 
 impl Member {
-    pub(super) fn new(shared: Arc<Shared>, group: &str, topics: &[Topic]) -> Self {
-        let partitions = 0..shared.config.partitions;
-        let wanted = topics.iter().flat_map(|topic| partitions.clone().map(|p| (*topic, p)));
-        let wanted = wanted.collect();
+    pub(super) fn new(shared: Arc<Shared>, group: &str, topic: Topic) -> Self {
+        let wanted = (0..shared.config.partitions).collect();
         let (freed, status) = (shared.groups.freed(), shared.status.subscribe());
-        Self { shared, group: Arc::from(group), wanted, freed, status }
+        Self { shared, group: Arc::from(group), topic, wanted, freed, status }
     }
 
     fn take(&mut self) -> Option<PartitionReader> {
-        let free = |(topic, partition): &(Topic, u32)| {
-            self.shared.groups.take(&self.group, self.shared.stream(*topic, *partition))
+        let free = |partition: &u32| {
+            self.shared.groups.take(&self.group, self.shared.stream(self.topic, *partition))
         };
         let at = self.wanted.iter().position(free)?;
-        let (topic, partition) = self.wanted.remove(at);
+        let (topic, partition) = (self.topic, self.wanted.remove(at));
         PartitionReader::new(Arc::clone(&self.shared), Arc::clone(&self.group), topic, partition)
     }
 

@@ -92,6 +92,10 @@ impl Engine {
         Ok(row)
     }
 
+    pub(super) fn newest_epoch(&self, topic: Topic, partition: u32) -> Result<u64, StoreError> {
+        Ok(stored(&self.draft(), topic, partition)?.map_or(0, |stored| stored.epoch))
+    }
+
     pub(super) fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let rows = self.spaces.get(Space::Ledger).iter();
         rows.map(|row| Stored::read(row.value().map_err(failed)?)?.row()).collect()

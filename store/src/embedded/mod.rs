@@ -169,6 +169,10 @@ impl Store for EmbeddedStore {
         self.run(move |engine| engine.claim(topic, partition))
     }
 
+    fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64> {
+        self.run(move |engine| engine.newest_epoch(topic, partition))
+    }
+
     fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {
         self.run(Engine::ledger)
     }

@@ -112,12 +112,16 @@ impl Log for BrokenLog {
         Box::pin(async move { Ok(Appended { durability: Durability::Fsynced, offsets }) })
     }
 
-    fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, LogError> {
-        self.inner.subscribe(group, topics)
+    fn durability(&self) -> Durability {
+        self.inner.durability()
     }
 
-    fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds, LogError>> {
-        self.inner.bounds(topic, partition)
+    fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Subscription>, LogError> {
+        self.inner.subscribe(group, topic)
+    }
+
+    fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
+        self.inner.bounds(topic)
     }
 
     fn health(&self) -> Result<(), String> {
@@ -238,6 +242,10 @@ impl Store for BrokenStore {
 
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
         self.ask(|store| store.claim(topic, partition))
+    }
+
+    fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64> {
+        self.ask(|store| store.newest_epoch(topic, partition))
     }
 
     fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {

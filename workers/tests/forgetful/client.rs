@@ -146,6 +146,12 @@ impl Store for Client {
         })
     }
 
+    fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64> {
+        Box::pin(self.read(move |database| {
+            database.inner().newest(topic, partition).map_or(0, |row| row.epoch)
+        }))
+    }
+
     fn ledger(&self) -> Answer<'_, Vec<LedgerRow>> {
         Box::pin(self.read(Database::ledger))
     }

@@ -115,14 +115,19 @@ impl Log for Seat {
         })
     }
 
-    fn subscribe(&self, _: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, LogError> {
-        let partitions = (0..PARTITIONS).flat_map(|p| topics.iter().map(move |t| (*t, p)));
-        Ok(Box::new(Member { seat: self.clone(), partitions: partitions.collect() }))
+    fn durability(&self) -> Durability {
+        Durability::Replicated
     }
 
-    fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds, LogError>> {
-        let end = self.log.records(topic, partition).len() as u64;
-        Box::pin(async move { Ok(Bounds { start: 0, end }) })
+    fn subscribe(&self, _: &str, topic: Topic) -> Result<Box<dyn Subscription>, LogError> {
+        let partitions = (0..PARTITIONS).map(|partition| (topic, partition)).collect();
+        Ok(Box::new(Member { seat: self.clone(), partitions }))
+    }
+
+    fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
+        let ends = (0..PARTITIONS).map(|p| self.log.records(topic, p).len() as u64);
+        let bounds = ends.map(|end| Bounds { start: 0, end }).collect();
+        Box::pin(async move { Ok(bounds) })
     }
 
     fn health(&self) -> Result<(), String> {
@@ -162,6 +167,10 @@ impl Reader for Assigned {
 
     fn partition(&self) -> u32 {
         self.key.1
+    }
+
+    fn is_held(&self) -> bool {
+        !self.seat.is_revoked()
     }
 
     fn seek(&mut self, offset: u64) -> BoxFuture<'_, Result<(), ReadError>> {
