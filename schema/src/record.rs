@@ -262,13 +262,26 @@ impl<'a> Record<'a> {
     pub fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
         // One fast pass over the whole, instead of one over every string.
         let text = simdutf8::basic::from_utf8(value)?;
-        let wire: Wire<'a> = serde_json::from_str(text)?;
+        // Another version may have other members: it is named before they are missed.
+        let wire: Wire<'a> =
+            serde_json::from_str(text).map_err(|error| other_version(text, error))?;
         if wire.v != VERSION {
             return Err(DecodeError::Version(wire.v));
         }
         let project = wire.project.clone();
         let received_us = wire.received_us;
         Ok(Self { project, received_us, body: wire.body()? })
+    }
+}
+
+fn other_version(text: &str, error: serde_json::Error) -> DecodeError {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    match serde_json::from_str(text) {
+        Ok(Versioned { v }) if v != VERSION => DecodeError::Version(v),
+        _ => error.into(),
     }
 }
 
@@ -529,6 +542,8 @@ mod tests {
         );
         let later = r#"{"v":2,"project":"p","received_us":1,"kind":"event"}"#;
         assert!(reason(later).starts_with("record format version 2"));
+        let quite_other = r#"{"v":3,"project":{"id":7},"kind":[]}"#;
+        assert!(reason(quite_other).starts_with("record format version 3"));
     }
 
     #[test]
