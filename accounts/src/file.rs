@@ -1,4 +1,4 @@
-//! Files that only their owner may read.
+//! Files of keys: those that only their owner may read, and those that all may.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -25,11 +25,7 @@ pub fn read_private(path: &Path) -> io::Result<Option<String>> {
         );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
-    if metadata.len() > FILE_BYTES_MAX {
-        let text = format!("it is larger than {FILE_BYTES_MAX} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-    }
-    fs::read_to_string(path).map(Some)
+    read(path, metadata.len()).map(Some)
 }
 
 /// Writes a file with mode 0600, whole or not at all, and syncs it.
@@ -37,13 +33,41 @@ pub fn read_private(path: &Path) -> io::Result<Option<String>> {
 /// # Errors
 /// The file system's.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o600)
+}
+
+/// Writes a file that everybody may read (mode 0644), whole or not at all, and syncs it.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o644)
+}
+
+/// Reads a small file that is no secret.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn read_public(path: &Path) -> io::Result<String> {
+    read(path, fs::metadata(path)?.len())
+}
+
+fn read(path: &Path, bytes: u64) -> io::Result<String> {
+    if bytes > FILE_BYTES_MAX {
+        let text = format!("it is larger than {FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    fs::read_to_string(path)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = draft_path(path);
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

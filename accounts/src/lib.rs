@@ -17,7 +17,7 @@ mod verifier;
 pub use file::{read_private, write_private};
 pub use manage::{AccountError, Accounts, NewKey};
 pub use millrace_store::{ApiKey, Project, Scope};
-pub use public_key::PublicKey;
+pub use public_key::{PublicKey, PublicKeyError};
 pub use revocation::watch;
 pub use signer::{KeyFileError, Signer};
 pub use verifier::{KeyError, Principal, Verifier};

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_store::AccountStore;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::Verifier;
 
+/// How often the first list is tried for: until it is there, no key is honoured.
+const FIRST_EVERY: Duration = Duration::from_millis(250);
+
+/// A period of zero would be a hot loop.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Reads the revocations every `period`, for ever. While the store is away the last list holds.
 pub async fn watch(verifier: Arc<Verifier>, store: Arc<dyn AccountStore>, period: Duration) {
-    let mut ticks = interval(period.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut away = false;
     loop {
-        ticks.tick().await;
         match verifier.refresh(store.as_ref()).await {
             Ok(()) if away => {
                 away = false;
@@ -23,9 +26,16 @@ pub async fn watch(verifier: Arc<Verifier>, store: Arc<dyn AccountStore>, period
             Ok(()) => {}
             Err(error) if !away => {
                 away = true;
-                tracing::warn!(%error, "revocations cannot be read; the last list stays in force");
+                let until_then = if verifier.has_revocations() {
+                    "the last list stays in force"
+                } else {
+                    "no key is honoured"
+                };
+                tracing::warn!(%error, "revocations cannot be read; until then {until_then}");
             }
             Err(_) => {}
         }
+        let first = !verifier.has_revocations();
+        sleep(if first { period.min(FIRST_EVERY) } else { period }.max(SHORTEST)).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -56,6 +57,9 @@ pub enum KeyError {
     /// It was revoked.
     #[error("the key was revoked")]
     Revoked,
+    /// Genuine, but the revocations were never read, so that it may be revoked.
+    #[error("keys cannot be checked before the list of revoked keys was read")]
+    RevocationsUnread,
 }
 
 type TokenHash = [u8; SHA256_OUTPUT_LEN];
@@ -67,10 +71,13 @@ pub struct Verifier {
     checked: RwLock<HashMap<TokenHash, Arc<Principal>>>,
     checked_max: usize,
     revoked: RwLock<HashSet<Uuid>>,
+    /// Whether `revoked` was read once.
+    has_revocations: AtomicBool,
 }
 
 impl Verifier {
-    /// A verifier of tokens signed with any of these keys.
+    /// A verifier of tokens signed with any of these keys. It honours none before the first
+    /// [`Verifier::refresh`].
     pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Self {
         let keys = keys
             .into_iter()
@@ -88,6 +95,7 @@ impl Verifier {
             checked: RwLock::default(),
             checked_max: CACHED_TOKENS_MAX,
             revoked: RwLock::default(),
+            has_revocations: AtomicBool::new(false),
         }
     }
 
@@ -106,6 +114,9 @@ impl Verifier {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         if revoked.contains(&principal.key_id) {
             return Err(KeyError::Revoked);
+        }
+        if !self.has_revocations() {
+            return Err(KeyError::RevocationsUnread);
         }
         Ok(principal)
     }
@@ -143,6 +154,18 @@ impl Verifier {
         Ok(Principal { key_id: jti, project: project_id, scopes, expires_us })
     }
 
+    /// As after reading an empty list.
+    #[cfg(test)]
+    pub(crate) fn without_revocations(mut self) -> Self {
+        self.has_revocations = AtomicBool::new(true);
+        self
+    }
+
+    /// Whether the revocations were read, so that keys are honoured.
+    pub fn has_revocations(&self) -> bool {
+        self.has_revocations.load(Ordering::Acquire)
+    }
+
     /// Refuses a key from now on. A revocation is never taken back.
     pub fn revoke(&self, key_id: Uuid) {
         self.revoked.write().unwrap_or_else(PoisonError::into_inner).insert(key_id);
@@ -157,6 +180,7 @@ impl Verifier {
         let keys = store.keys().await?;
         let revoked = keys.iter().filter(|key| key.revoked_us.is_some()).map(|key| key.id);
         self.revoked.write().unwrap_or_else(PoisonError::into_inner).extend(revoked);
+        self.has_revocations.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The load generator: HTTP/1.1 keep-alive, closed loop, from one process.
+//! The load generator: HTTP/1.1 keep-alive from one process, as fast as answers come or at a rate.
 //!
 //! Requests are written by hand on plain sockets and answers barely parsed: the generator shares
 //! the machine with the server, so what a client library costs would be missing there.
@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Stop after so many requests, warm-up included
     #[arg(long)]
     requests: Option<u64>,
+    /// Requests a second, of all connections together [default: the next when the last is answered]
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -66,6 +69,15 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
     pub(crate) requests_max: Option<u64>,
+    /// Requests a second; without, each connection sends the next when the last is answered.
+    pub(crate) rate: Option<f64>,
+}
+
+/// A rate as it is typed.
+pub(crate) fn rate(text: &str) -> Result<f64> {
+    let rate: f64 = text.parse()?;
+    ensure!(rate.is_finite() && rate > 0.0, "a rate is above 0");
+    Ok(rate)
 }
 
 /// Threads of a generator, where nobody says: as many as there are processors.
@@ -87,6 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         warm_up: Duration::try_from_secs_f64(options.warm_up_seconds)?,
         measured: Duration::try_from_secs_f64(options.seconds)?,
         requests_max: options.requests,
+        rate: options.rate,
     };
     let (stats, elapsed) = load(&target, &plan)?;
     let report = stats.report(elapsed);
@@ -133,21 +146,21 @@ struct Start {
 
 /// When answers count, and when to stop.
 #[derive(Debug)]
-struct Window {
+pub(crate) struct Window {
     from: Instant,
     until: Instant,
     requests_left: Option<AtomicU64>,
 }
 
 impl Window {
-    fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         let from = Instant::now() + plan.warm_up;
         let requests_left = plan.requests_max.map(AtomicU64::new);
         Self { from, until: from + plan.measured, requests_left }
     }
 
     /// Whether another request may be sent.
-    fn take(&self, now: Instant) -> bool {
+    pub(crate) fn take(&self, now: Instant) -> bool {
         let take = |left: u64| left.checked_sub(1);
         let within = self.requests_left.as_ref().is_none_or(|left| {
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
@@ -155,12 +168,12 @@ impl Window {
         within && now < self.until
     }
 
-    fn counts(&self, now: Instant) -> bool {
+    pub(crate) fn counts(&self, now: Instant) -> bool {
         now >= self.from && now < self.until
     }
 
     /// The measured time, which ends early if the requests ran out.
-    fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         Instant::now().min(self.until).saturating_duration_since(self.from)
     }
 }
@@ -173,7 +186,7 @@ fn work(
     thread: usize,
     threads: usize,
 ) -> Result<Stats> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let numbers = (0..plan.connections).skip(thread).step_by(threads);
     let streams = runtime.block_on(connect(target.address, numbers.len()));
     start.connected.wait();
@@ -184,7 +197,9 @@ fn work(
         let mut connections = JoinSet::new();
         for (stream, number) in streams?.into_iter().zip(numbers) {
             let requests = target.requests(plan.items, run << 16 | u64::from(number));
-            connections.spawn(connection(stream, target.address, requests, Arc::clone(window)));
+            let pace = Pace::new(plan, number);
+            let window = Arc::clone(window);
+            connections.spawn(connection(stream, target.address, requests, pace, window));
         }
         let mut all = Stats::new()?;
         while let Some(stats) = connections.join_next().await {
@@ -209,12 +224,15 @@ async fn connection(
     mut stream: TcpStream,
     address: SocketAddr,
     mut requests: Vec<Body>,
+    mut pace: Pace,
     window: Arc<Window>,
 ) -> Result<Stats> {
     let mut stats = Stats::new()?;
     let mut sequence = 0;
     for _ in 0..BREAKS_MAX {
-        if drive(&mut stream, &mut requests, &mut sequence, &window, &mut stats).await.is_ok() {
+        let sending =
+            drive(&mut stream, &mut requests, &mut sequence, &mut pace, &window, &mut stats);
+        if sending.await.is_ok() {
             break;
         }
         stats.broke();
@@ -223,11 +241,37 @@ async fn connection(
     Ok(stats)
 }
 
-/// Sends request after request, each when the last is answered, until the window closes.
+/// When the requests of one connection are due: the next one, and the time between two.
+#[derive(Clone, Copy, Debug)]
+struct Pace(Option<(Instant, Duration)>);
+
+impl Pace {
+    /// The connections share the rate, and do not send all at once.
+    fn new(plan: &Plan, number: u16) -> Self {
+        Self(plan.rate.map(|rate| {
+            let every = Duration::from_secs_f64(f64::from(plan.connections) / rate);
+            (Instant::now() + Duration::from_secs_f64(f64::from(number) / rate), every)
+        }))
+    }
+
+    /// Waits until the next request is due, and says when that was. Who is late does not wait, and
+    /// the time by which he is late counts as latency.
+    async fn turn(&mut self) -> Instant {
+        let Some((due, every)) = &mut self.0 else { return Instant::now() };
+        let now_due = *due;
+        *due += *every;
+        tokio::time::sleep_until(now_due.into()).await;
+        now_due
+    }
+}
+
+/// Sends request after request, each when the last is answered and it is due, until the window
+/// closes.
 async fn drive(
     stream: &mut TcpStream,
     requests: &mut [Body],
     sequence: &mut u64,
+    pace: &mut Pace,
     window: &Window,
     stats: &mut Stats,
 ) -> Result<()> {
@@ -236,15 +280,15 @@ async fn drive(
     loop {
         for request in &mut *requests {
             request.renew(sequence);
-            let sent = Instant::now();
-            if !window.take(sent) {
+            let due = pace.turn().await;
+            if !window.take(Instant::now()) {
                 return Ok(());
             }
             stream.write_all(&request.bytes).await?;
             let reply = reply::read(stream, &mut buffer).await?;
             let now = Instant::now();
             if window.counts(now) {
-                stats.answered(reply.status, request.items(), now - sent);
+                stats.answered(reply.status, request.items(), now.saturating_duration_since(due));
             }
         }
     }

@@ -1,14 +1,21 @@
-//! What the front door costs: a load generator, two servers to measure against, and the comparison
-//! of both with the real one.
+//! What the product costs: a load generator, two servers to measure against, and the comparison of
+//! both with the real one; and on a cluster, clients of Kafka and of the database to measure
+//! against.
 //!
 //! Owns load and measures. Must not know how the product works: it is run and called like any
 //! other server.
 
+mod child;
+mod cluster;
 mod compare;
+mod http;
+mod ledger;
 mod load;
+mod process;
 mod reply;
 mod request;
 mod server;
+mod spread;
 mod stats;
 mod workload;
 
@@ -27,6 +34,8 @@ struct Cli {
 enum Command {
     /// Start all three servers, load them in turn, print a table
     Compare(compare::Options),
+    /// Measure front door and workers on Kafka and Cassandra beside the clients of both
+    Cluster(Box<cluster::Options>),
     /// Load a server that runs already
     Load(load::Options),
     /// Serve: read the body, answer 202
@@ -38,6 +47,7 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Compare(options) => compare::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Load(options) => load::run(&options),
         Command::ServeNull(options) => server::run(&options, server::Work::Nothing),
         Command::ServeParseOnly(options) => server::run(&options, server::Work::Parse),

@@ -13,8 +13,7 @@ const BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Reply {
     /// Its status.
     pub(crate) status: u16,
-    /// Where its body begins.
-    pub(crate) body_start: usize,
+    body_start: usize,
     body_length: usize,
 }
 

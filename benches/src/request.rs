@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 
-use crate::workload::{Body, bodies};
+use crate::workload::{Body, USERS, bodies};
 
 /// A server and who may call it.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Target {
 impl Target {
     /// Requests of `items` events each, head and body in one buffer, to be sent in turn.
     pub(crate) fn requests(&self, items: usize, source: u64) -> Vec<Body> {
-        let mut requests = bodies(items, source);
+        let mut requests = bodies(items, source, USERS);
         for request in &mut requests {
             let head = format!(
                 "POST /v1/api/events?project_id={} HTTP/1.1\r\nhost: {}\r\n\

@@ -26,8 +26,8 @@ const KINDS: [(&str, &str); 4] = [
 const SEQUENCE_DIGITS: usize = 12;
 /// Digits of a user's number.
 const USER_DIGITS: usize = 8;
-/// So many different users.
-const USERS: u64 = 100_000;
+/// So many different users, where nobody says.
+pub(crate) const USERS: u64 = 100_000;
 /// The characters that digits are written in.
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -44,20 +44,22 @@ pub(crate) struct Body {
     /// The JSON text.
     pub(crate) bytes: Vec<u8>,
     places: Vec<Place>,
+    users: u64,
 }
 
 /// Bodies of `items` events, to be sent in turn so that every kind is sent. No two connections
-/// share a `source`, so that no two events share an id.
-pub(crate) fn bodies(items: usize, source: u64) -> Vec<Body> {
+/// share a `source`, so that no two events share an id. They are of `users` different users.
+pub(crate) fn bodies(items: usize, source: u64, users: u64) -> Vec<Body> {
     let count = KINDS.len().div_ceil(items.max(1));
-    (0..count).map(|first| Body::new(items, first, source)).collect()
+    (0..count).map(|first| Body::new(items, first, source, users)).collect()
 }
 
 impl Body {
-    fn new(items: usize, first: usize, source: u64) -> Self {
+    fn new(items: usize, first: usize, source: u64, users: u64) -> Self {
         let timestamp = format_us(wall_clock_us());
         let (run, connection) = (source >> 16 & 0xffff_ffff, source & 0xffff);
-        let mut body = Self { bytes: b"{\"events\":[".to_vec(), places: Vec::with_capacity(items) };
+        let (bytes, places) = (b"{\"events\":[".to_vec(), Vec::with_capacity(items));
+        let mut body = Self { bytes, places, users: users.max(1) };
         for (i, (name, properties)) in KINDS.iter().cycle().skip(first).take(items).enumerate() {
             if i > 0 {
                 body.push(",");
@@ -93,7 +95,7 @@ impl Body {
         for place in &self.places {
             *sequence += 1;
             // Fibonacci hashing: neighbours in time are no neighbours in the store.
-            let user = (sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % USERS;
+            let user = (sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % self.users;
             write_number(&mut self.bytes, place.sequence, SEQUENCE_DIGITS, *sequence, 16);
             write_number(&mut self.bytes, place.user, USER_DIGITS, user, 10);
         }
@@ -130,7 +132,7 @@ mod tests {
             let mut sequence = 0;
             let renewals = [1, 1, 100, 100];
             for items in renewals {
-                for mut body in bodies(items, 7 << 16 | connection) {
+                for mut body in bodies(items, 7 << 16 | connection, USERS) {
                     body.renew(&mut sequence);
                     let limits = Limits::default();
                     let now = wall_clock_us();
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_head_moves_the_places() {
-        let mut body = Body::new(2, 0, 1);
+        let mut body = Body::new(2, 0, 1, USERS);
         let length = body.bytes.len();
         body.prepend(b"HEAD");
         body.renew(&mut 0);

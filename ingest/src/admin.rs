@@ -17,7 +17,7 @@ pub(crate) async fn serve(ctx: Arc<Context>, request: Request<Incoming>) -> Resp
 }
 
 async fn answer(ctx: &Context, method: &Method, path: &str) -> Result<Response, ApiError> {
-    if !["/metrics", "/ledger", "/healthz", "/readyz"].contains(&path) {
+    if !["/metrics", "/ledger", "/healthz", "/livez", "/readyz"].contains(&path) {
         return Err(ApiError::NotFound("there is no such route on the admin address"));
     }
     if ![Method::GET, Method::HEAD].contains(method) {

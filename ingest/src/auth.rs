@@ -16,7 +16,7 @@ const PROJECT_ID: &str = "project_id";
 /// Checks a call in the order 401, 403, 400.
 ///
 /// # Errors
-/// 401 if the key is not good, or not for the project named; 403 if it lacks the scope; 400 if no
+/// 503 while no key can be checked; 401 if the key is not good, or not for the project named; 403 if it lacks the scope; 400 if no
 /// project is named.
 pub(crate) fn authorize(
     verifier: &Verifier,
@@ -26,8 +26,7 @@ pub(crate) fn authorize(
     now_us: i64,
 ) -> Result<Arc<Principal>, ApiError> {
     let token = bearer(headers).ok_or(ApiError::Unauthorized(Refused::Missing))?;
-    let verified = verifier.verify(token, now_us);
-    let principal = verified.map_err(|error| ApiError::Unauthorized(error.into()))?;
+    let principal = verifier.verify(token, now_us)?;
     let project = query.get(PROJECT_ID).filter(|id| !id.is_empty());
     if project.as_ref().is_some_and(|id| *id != principal.project) {
         return Err(ApiError::Unauthorized(Refused::OtherProject));

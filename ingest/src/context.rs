@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::metrics::Metrics;
 use crate::rate::Rates;
+use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
 
 /// Deletions under way at once.
@@ -65,9 +66,6 @@ impl Default for Config {
     }
 }
 
-/// A condition of readiness. Called at every probe, so it must not wait.
-pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
-
 /// What the front door works with.
 pub struct Parts {
     /// Where records go.
@@ -78,8 +76,8 @@ pub struct Parts {
     pub verifier: Arc<Verifier>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
-    /// What else must hold for the process to be ready.
-    pub checks: Vec<Check>,
+    /// When the process is ready; of the same log.
+    pub readiness: Arc<Readiness>,
 }
 
 /// What every request may use.
@@ -99,7 +97,6 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
-    stopping: AtomicBool,
 }
 
 impl Context {
@@ -116,23 +113,9 @@ impl Context {
             metrics: Metrics::new(),
             in_flight: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
             config,
             parts,
         }
-    }
-
-    /// Turns readiness off for good.
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// Why the process is not ready; empty if it is.
-    pub(crate) fn unready(&self) -> Vec<String> {
-        let stopping = self.stopping.load(Ordering::Relaxed).then(|| "shutting down".to_owned());
-        let log = self.parts.log.health().err().map(|reason| format!("log: {reason}"));
-        let checks = self.parts.checks.iter().filter_map(|check| check().err());
-        stopping.into_iter().chain(log).chain(checks).collect()
     }
 
     /// The metrics as Prometheus text.

@@ -75,7 +75,7 @@ pub(crate) enum Refused {
     Missing,
     /// The key itself.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(KeyError),
     /// The key is good, but not for this project.
     #[error("the key belongs to another project than `project_id`")]
     OtherProject,
@@ -163,6 +163,17 @@ impl ApiError {
 
 fn one(code: ErrorCode, field: Option<&str>, message: String) -> ItemError {
     ItemError { index: None, field: field.map(str::to_owned), code, message }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::RevocationsUnread => Self::Unavailable(
+                "API keys cannot be checked until the store was reached once; try again shortly",
+            ),
+            refused => Self::Unauthorized(Refused::Key(refused)),
+        }
+    }
 }
 
 impl From<AppendError> for ApiError {

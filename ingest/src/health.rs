@@ -1,16 +1,9 @@
 //! Alive, and ready.
 
 use hyper::StatusCode;
-use serde::Serialize;
 
 use crate::context::Context;
 use crate::response::{self, Response};
-
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    reasons: Vec<String>,
-}
 
 /// 200 as long as the process answers at all.
 pub(crate) fn alive() -> Response {
@@ -19,9 +12,7 @@ pub(crate) fn alive() -> Response {
 
 /// 200 if requests can be expected to succeed, else 503 with the reasons.
 pub(crate) fn ready(ctx: &Context) -> Response {
-    let reasons = ctx.unready();
-    if reasons.is_empty() {
-        return response::json(StatusCode::OK, &Readiness { status: "ready", reasons });
-    }
-    response::json(StatusCode::SERVICE_UNAVAILABLE, &Readiness { status: "not ready", reasons })
+    let report = ctx.parts.readiness.report();
+    let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    response::json(status, &report)
 }

@@ -16,6 +16,7 @@ mod metrics;
 mod query;
 mod rate;
 mod read;
+mod readiness;
 mod request_id;
 mod response;
 mod route;
@@ -24,6 +25,7 @@ mod service;
 mod standing;
 mod write;
 
-pub use context::{Check, Config, Parts};
+pub use context::{Config, Parts};
+pub use readiness::{Check, Problem, Readiness, Report};
 pub use server::{Server, Unclean, start};
 pub use standing::{PartitionLedger, Standing, StandingsError, standings};

@@ -105,7 +105,7 @@ impl Server {
         let Self { ctx, front, admin, .. } = self;
         let deadline = ctx.config.shutdown_deadline;
         let started = Instant::now();
-        ctx.stop();
+        ctx.parts.readiness.stop();
         let connections = front.stop().await;
         let deletions = finish_deletions(&ctx, deadline.saturating_sub(started.elapsed())).await;
         admin.stop().await;

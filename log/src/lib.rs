@@ -1,7 +1,7 @@
 //! Where records wait: append → durable acknowledgement, read in order.
 //!
 //! Owns durability and order. Must not know what a record means: keys, headers and values are
-//! bytes. Two engines stand behind [`Log`]: [`embedded`] and, on a cluster, Kafka.
+//! bytes. Two engines stand behind [`Log`]: [`embedded`] and, on a cluster, [`kafka`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +12,8 @@ use millrace_schema::Topic;
 
 mod batch;
 pub mod embedded;
+pub mod kafka;
+mod sync;
 
 pub use batch::{Batch, Entry};
 

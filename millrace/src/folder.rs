@@ -50,6 +50,10 @@ impl Layout {
         self.keys().join("signing.pem")
     }
 
+    pub(crate) fn public_key(&self) -> PathBuf {
+        self.keys().join("signing.pub.pem")
+    }
+
     pub(crate) fn demo(&self) -> PathBuf {
         self.root.join("demo.json")
     }
@@ -95,13 +99,8 @@ impl DataFolder {
     /// [`Held`] by another process; or the file system's.
     pub(crate) fn open(layout: Layout) -> Result<Self> {
         let root = layout.root();
-        for folder in [root.to_owned(), layout.log(), layout.store(), layout.keys()] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-        }
+        make(root)?;
+        make(&layout.keys())?;
         let lock = lock(&layout)
             .with_context(|| format!("cannot use the data folder {}", root.display()))?;
         Ok(Self { layout, _lock: lock })
@@ -110,6 +109,19 @@ impl DataFolder {
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
+
+    /// Makes a folder in it, if it is not there.
+    pub(crate) fn make(&self, folder: &Path) -> Result<()> {
+        make(folder)
+    }
+}
+
+fn make(folder: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the data folder {}", folder.display()))
 }
 
 fn lock(layout: &Layout) -> Result<File> {

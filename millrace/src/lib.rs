@@ -1,5 +1,5 @@
-//! The one binary that a newcomer meets: everything in one process, and the commands that manage
-//! it.
+//! The one binary that a newcomer meets: everything in one process, the same parts as processes of
+//! a cluster, and the commands that manage it.
 //!
 //! Owns the command line, the data folder, and the order in which the parts start and stop. Must
 //! not know how any of them does its work.
@@ -9,31 +9,58 @@ mod cli;
 mod dev;
 mod engines;
 mod folder;
+mod http;
+mod ingest;
 mod keys;
 mod local;
 mod log_files;
 mod logging;
 mod metrics;
+mod migrate;
 mod print;
 mod priority;
+mod serve;
 mod table;
+mod worker;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::{Cli, Command};
-pub use crate::engines::{Engines, Failed};
+pub use crate::cli::Role;
+use crate::cli::{Cli, Command, Common, IngestCli, WorkerCli};
+pub use crate::engines::{Engines, Failed, Health};
 
-/// Puts something before the engines of `millrace dev`.
+/// Puts something before the engines of a command that serves.
 type Wrap = Box<dyn FnOnce(Engines) -> Engines>;
 
-/// Does what the command line says. `wrap` may put something before the engines of
-/// `millrace dev`, as tests do that break them on purpose.
+/// Does what the command line says. `wrap` may put something before the engines of the commands
+/// that serve, as tests do that break them on purpose.
 pub fn main(wrap: impl FnOnce(Engines) -> Engines + 'static) -> ExitCode {
-    let cli = match Cli::read() {
+    outcome(Cli::read(), |cli| run(cli, Box::new(wrap)))
+}
+
+/// Runs a front door of a cluster, as the command line says.
+pub fn ingest() -> ExitCode {
+    outcome(IngestCli::read(), |IngestCli { common, options }| {
+        serving(&common)?;
+        ingest::run(&common, &options, Box::new(|engines| engines))
+    })
+}
+
+/// Runs workers of one role of a cluster, as the command line says.
+pub fn worker(role: Role) -> ExitCode {
+    outcome(WorkerCli::read(role), |WorkerCli { common, settings }| {
+        serving(&common)?;
+        worker::run(&common, &[role], &settings, Box::new(|engines| engines))
+    })
+}
+
+fn outcome<T>(read: Result<T, clap::Error>, run: impl FnOnce(T) -> Result<()>) -> ExitCode {
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with code 0, a usage error to stderr with code 2.
@@ -41,7 +68,7 @@ pub fn main(wrap: impl FnOnce(Engines) -> Engines + 'static) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run(cli, Box::new(wrap)) {
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Unlike `eprintln!`, without a panic if stderr is gone.
@@ -52,23 +79,51 @@ pub fn main(wrap: impl FnOnce(Engines) -> Engines + 'static) -> ExitCode {
 }
 
 fn run(cli: Cli, wrap: Wrap) -> Result<()> {
-    let common = cli.common;
-    let default_filter = if matches!(cli.command, Command::Dev(_)) { "info" } else { "warn" };
-    logging::init(&common.log, default_filter)?;
-    let command = match cli.command {
-        Command::Dev(options) => return dev::run(&common.data, common.json, &options, wrap),
-        Command::Log(command) => {
-            return runtime()?.block_on(log_files::run(&common.data, common.json, command));
+    let Cli { data, common, command } = cli;
+    match command {
+        Command::Dev(options) => {
+            serving(&common)?;
+            dev::run(&data, &common, &options, wrap)
         }
-        Command::Project(command) => command.into(),
-        Command::Key(command) => command.into(),
-        Command::Ledger => admin::Command::Ledger,
-    };
-    let reply = runtime()?.block_on(local::execute(&common.data, command))?;
+        Command::Ingest(options) => {
+            serving(&common)?;
+            ingest::run(&common, &options, wrap)
+        }
+        Command::Worker(options) => {
+            serving(&common)?;
+            worker::run(&common, &options.roles, &options.settings, wrap)
+        }
+        Command::Migrate(options) => {
+            managing(&common)?;
+            runtime()?.block_on(migrate::run(&common, &options))
+        }
+        Command::Log(command) => {
+            managing(&common)?;
+            runtime()?.block_on(log_files::run(&data, common.json, command))
+        }
+        Command::Project(command) => {
+            managed(&data, &common, admin::Command::Accounts(command.into()))
+        }
+        Command::Key(command) => managed(&data, &common, admin::Command::Accounts(command.into())),
+        Command::Ledger => managed(&data, &common, admin::Command::Ledger),
+    }
+}
+
+fn managed(data: &Path, common: &Common, command: admin::Command) -> Result<()> {
+    managing(common)?;
+    let reply = runtime()?.block_on(local::execute(data, common, command))?;
     print::reply(&reply, common.json)
 }
 
+fn serving(common: &Common) -> Result<()> {
+    logging::init(&common.log, "info")
+}
+
+fn managing(common: &Common) -> Result<()> {
+    logging::init(&common.log, "warn")
+}
+
 fn runtime() -> Result<Runtime> {
-    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.context("the runtime cannot start")
 }

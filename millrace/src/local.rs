@@ -1,13 +1,16 @@
-//! A command done where it can be: by the server that holds the data folder, or here.
+//! A command done where it can be: on the cluster, by the server that holds the data folder, or
+//! here.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use millrace_log::Log;
 
-use crate::admin::{Backend, Command, Reply, send};
-use crate::engines::Engines;
+use crate::admin::{Backend, Command, Reply, ledger, send};
+use crate::cli::Common;
+use crate::engines::{cluster, embedded};
 use crate::folder::{DataFolder, Held, Layout};
 use crate::keys::Keys;
 
@@ -18,8 +21,11 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// Has a command executed.
 ///
 /// # Errors
-/// It was refused, or neither the server nor the folder is to be had.
-pub(crate) async fn execute(data: &Path, command: Command) -> Result<Reply> {
+/// It was refused, or neither cluster, server nor folder is to be had.
+pub(crate) async fn execute(data: &Path, common: &Common, command: Command) -> Result<Reply> {
+    if common.cluster.is_named() {
+        return on_the_cluster(data, common, command).await;
+    }
     let layout = Layout::existing(data)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -38,7 +44,7 @@ pub(crate) async fn execute(data: &Path, command: Command) -> Result<Reply> {
 
 async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     let keys = Keys::load_or_create(folder.layout())?;
-    let engines = Engines::reopen(folder)?;
+    let engines = embedded::reopen(folder)?;
     let backend = Backend {
         accounts: keys.accounts(Arc::clone(&engines.accounts)),
         log: Arc::clone(&engines.log),
@@ -47,4 +53,36 @@ async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     let reply = command.execute(&backend).await;
     engines.close().await?;
     reply
+}
+
+async fn on_the_cluster(data: &Path, common: &Common, command: Command) -> Result<Reply> {
+    match command {
+        Command::Accounts(command) => {
+            let keys = keys_of(Layout::new(data)).await?;
+            let store = cluster::reach_store(common).await?;
+            command.execute(&keys.accounts(Arc::new(store))).await
+        }
+        Command::Ledger => {
+            let store = cluster::reach_store(common).await?;
+            let log = cluster::reach_log(common).await?;
+            let reply = ledger(&log, &store).await;
+            log.close().await?;
+            reply
+        }
+    }
+}
+
+/// The keys of a data folder, which a running `millrace dev` may hold.
+async fn keys_of(layout: Layout) -> Result<Keys> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match DataFolder::open(layout.clone()) {
+            // Made under the lock, so that two processes do not make two.
+            Ok(_folder) => return Keys::load_or_create(&layout),
+            Err(error) if !error.is::<Held>() => return Err(error),
+            Err(_) if layout.public_key().is_file() => return Keys::load_or_create(&layout),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(RETRY_EVERY).await,
+        }
+    }
 }

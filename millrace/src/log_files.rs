@@ -8,7 +8,7 @@ use millrace_log::embedded::inspect;
 use serde::Serialize;
 
 use crate::cli::LogCommand;
-use crate::engines::repair_log;
+use crate::engines::embedded::repair_log;
 use crate::folder::{DataFolder, Layout};
 use crate::print;
 

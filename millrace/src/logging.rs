@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LogOptions {
     /// What to log to stderr: a level, or a filter as in `info,millrace_workers=debug`
-    /// [default: info for `dev`, else warn]
+    /// [default: info for what serves, else warn]
     #[arg(long = "log", env = "MILLRACE_LOG", global = true)]
     #[arg(value_name = "FILTER", hide_env_values = true)]
     pub(crate) filter: Option<String>,

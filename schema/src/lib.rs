@@ -4,6 +4,7 @@
 //! stored, sent or served: nothing of ours is imported here.
 
 pub mod counts;
+pub mod cql;
 pub mod error;
 pub mod id;
 pub mod limits;

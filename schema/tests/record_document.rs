@@ -1,5 +1,7 @@
 //! `RECORD.md` says what the code does: examples, members, headers, topics, keys and limits.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{self, SHA256};

@@ -2,7 +2,7 @@
 //!
 //! Owns keeping and finding rows. Must not know what a record means: merging, ordering, erasing
 //! and accounting are decided in `workers` and arrive here as [`Change`]s. Two engines stand
-//! behind the traits: [`embedded`] and, on a cluster, a CQL database.
+//! behind the traits: [`embedded`] and, on a cluster, a CQL database ([`scylla`]).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 mod account;
 pub mod embedded;
 mod row;
+pub mod scylla;
 
 pub use account::{AccountStore, ApiKey, Project, Scope};
 pub use row::{

@@ -52,7 +52,7 @@ fn breaks_when_killed(name: &str, mix: Mix) -> Result<()> {
     anyhow::bail!("seed {}: ten kills and nothing is missed", world.seed)
 }
 
-const NO_DELETIONS: Mix = Mix { deletions: 0, retries: 12, large: false };
+const NO_DELETIONS: Mix = Mix { deletions: 0, retries: 12, large: false, rest: Duration::ZERO };
 
 #[test]
 fn acknowledging_before_it_is_durable_is_reported() -> Result<()> {

@@ -4,7 +4,8 @@ use crate::testing::{MemoryStore, signer};
 
 fn accounts() -> (Accounts, Arc<Verifier>) {
     let signer = Arc::new(signer());
-    let verifier = Arc::new(Verifier::new([signer.public_key().clone()]));
+    let verifier = Verifier::new([signer.public_key().clone()]).without_revocations();
+    let verifier = Arc::new(verifier);
     (Accounts::new(Arc::new(MemoryStore::default()), signer, Arc::clone(&verifier)), verifier)
 }
 

@@ -22,7 +22,22 @@ fn api_key(expires_us: Option<i64>) -> ApiKey {
 }
 
 fn verifier_of(signer: &Signer) -> Verifier {
-    Verifier::new([signer.public_key().clone()])
+    Verifier::new([signer.public_key().clone()]).without_revocations()
+}
+
+#[tokio::test]
+async fn no_key_is_honoured_before_the_revocations_were_read() {
+    let (signer, store) = (signer(), MemoryStore::default());
+    let verifier = Verifier::new([signer.public_key().clone()]);
+    let token = signer.mint(&api_key(None)).unwrap();
+    assert_eq!(verifier.verify(&token, NOW_US), Err(KeyError::RevocationsUnread));
+    store.set_away(true);
+    verifier.refresh(&store).await.unwrap_err();
+    assert_eq!(verifier.verify(&token, NOW_US), Err(KeyError::RevocationsUnread));
+    assert_eq!(verifier.verify("no key", NOW_US), Err(KeyError::Malformed));
+    store.set_away(false);
+    verifier.refresh(&store).await.unwrap();
+    verifier.verify(&token, NOW_US).unwrap();
 }
 
 fn with_part(token: &str, part: usize, json: &serde_json::Value) -> String {
@@ -162,6 +177,7 @@ fn what_is_no_token_is_malformed() {
 fn old_and_new_signers_are_both_honoured_while_they_change() {
     let (old, new) = (signer(), signer());
     let verifier = Verifier::new([old.public_key().clone(), new.public_key().clone()]);
+    let verifier = verifier.without_revocations();
     for signer in [&old, &new] {
         assert!(verifier.verify(&signer.mint(&api_key(None)).unwrap(), NOW_US).is_ok());
     }

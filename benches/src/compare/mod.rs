@@ -15,8 +15,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use self::child::Server;
-use self::table::{LagLine, Line, Outcome, Shape, Spread};
+use self::table::{LagLine, Line, Outcome, Shape};
 use crate::load::{Plan, default_threads, load};
+use crate::spread::Spread;
 use crate::stats::{Report, Stats};
 
 /// The servers' names, in the order of the table.
@@ -167,6 +168,7 @@ fn shape(
         warm_up: Duration::from_millis(300),
         measured: Duration::try_from_secs_f64(options.seconds)? / options.rounds,
         requests_max: None,
+        rate: None,
     };
     let mut tallies = [Tally::new()?, Tally::new()?, Tally::new()?];
     for round in 0..options.rounds {

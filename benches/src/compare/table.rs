@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::child::Memory;
 use super::lag::Lag;
+use crate::process::Memory;
+use crate::spread::Spread;
 use crate::stats::Report;
 
 /// All that was measured.
@@ -41,14 +42,6 @@ pub(super) struct Line {
     pub(super) cpu_us_per_request: f64,
 }
 
-/// A ratio of requests a second, over the rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) least: f64,
-    pub(super) most: f64,
-}
-
 /// Memory of the real server at the end.
 #[derive(Debug, Serialize)]
 pub(super) struct MemoryMib {
@@ -63,17 +56,6 @@ pub(super) struct LagLine {
     pub(super) records_behind: u64,
     /// `null`: not in the time given.
     pub(super) caught_up_s: Option<f64>,
-}
-
-impl Spread {
-    /// The spread of some numbers.
-    pub(super) fn of(mut values: Vec<f64>) -> Self {
-        values.sort_unstable_by(f64::total_cmp);
-        let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
-        let last = values.len().saturating_sub(1);
-        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
-        Self { median, least: at(0), most: at(last) }
-    }
 }
 
 impl From<Memory> for MemoryMib {
@@ -154,17 +136,5 @@ impl LagLine {
         println!(
             "workers after a load of {items_per_request} per request: {records_behind} behind, {end}"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spread_is_told_whatever_the_order() {
-        let spread = Spread::of(vec![0.7, 0.5, 0.6]);
-        assert_eq!(spread, Spread { median: 0.6, least: 0.5, most: 0.7 });
-        assert_eq!(Spread::of(vec![3.0, 1.0]).median, 2.0);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use millrace_accounts::{ApiKey, Scope, Signer, Verifier};
-use millrace_ingest::{Config, Parts, Server};
+use millrace_ingest::{Check, Config, Parts, Readiness, Server};
 use millrace_log::embedded::EmbeddedLog;
 use millrace_log::{Log, LogRecord};
 use millrace_schema::Topic;
@@ -63,8 +63,22 @@ impl Fixture {
         Self::with(config(), None).await
     }
 
+    /// A fixture whose revocations were never read, on a log that is ready under `checks`.
+    pub(crate) async fn unread(checks: Vec<Check>) -> Self {
+        Self::start(config(), None, checks, false).await
+    }
+
     /// A fixture over the embedded log, or another.
     pub(crate) async fn with(config: Config, log: Option<Arc<dyn Log>>) -> Self {
+        Self::start(config, log, Vec::new(), true).await
+    }
+
+    async fn start(
+        config: Config,
+        log: Option<Arc<dyn Log>>,
+        checks: Vec<Check>,
+        read: bool,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = log.unwrap_or_else(|| {
             let config = millrace_log::embedded::Config::default();
@@ -74,12 +88,15 @@ impl Fixture {
         let store = EmbeddedStore::open(&dir.path().join("store"), store).unwrap();
         let signer = Signer::load_or_create(&dir.path().join("signing.pem")).unwrap();
         let verifier = Arc::new(Verifier::new([signer.public_key().clone()]));
+        if read {
+            verifier.refresh(&store).await.unwrap();
+        }
         let parts = Parts {
             log: Arc::clone(&log),
             store: Arc::new(store),
             verifier: Arc::clone(&verifier),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
-            checks: Vec::new(),
+            readiness: Arc::new(Readiness::new(Arc::clone(&log), checks)),
         };
         let server = millrace_ingest::start(config, parts).await.unwrap();
         let mut fixture = Self { server, log, verifier, key: String::new(), signer, _dir: dir };

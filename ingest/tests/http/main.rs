@@ -7,6 +7,8 @@ mod calls;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod shutdown;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use tokio::sync::watch;
 
-use super::queue::locked;
+use crate::sync::locked;
 
 /// All groups of a log.
 #[derive(Debug)]

@@ -51,12 +51,13 @@ pub use inspect::{inspect, inspect_segment, partitions};
 pub use repair::repair;
 pub use report::{Cut, DamageReport, Lost, PartitionReport, Repair, Report, SegmentReport};
 
-use self::queue::{Request, locked};
+use self::queue::Request;
 use self::recover::{Recovered, recover};
 use self::shared::{Shared, Status};
 use self::subscription::Member;
 use self::view::View;
 use self::writer::Writer;
+use crate::sync::locked;
 use crate::{
     AppendError, Appended, Batch, Bounds, BoxFuture, Durability, Log, LogError, Subscription,
 };

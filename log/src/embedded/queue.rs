@@ -1,17 +1,13 @@
 //! Requests that wait for the writer: bounded in bytes, in the order of the calls.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::sync::locked;
 use crate::{AppendError, Appended, Batch};
-
-/// Locks; a panic elsewhere under the lock left nothing half done that matters here.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A request that waits.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use super::disk::segment_path;
 use super::format::{BATCH_HEADER, BatchHeader, Fault, Place, Records};
-use super::queue::locked;
 use super::recover::advice;
 use super::shared::{Shared, Status};
 use super::view::{Found, Held, Resume, Window};
+use crate::sync::locked;
 use crate::{BoxFuture, LogError, LogRecord, ReadError, Reader};
 
 /// One partition of one group. Letting go of it frees the partition.

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 
 use super::config::Config;
 use super::groups::Groups;
-use super::queue::{Queue, locked};
+use super::queue::Queue;
 use super::view::View;
 use crate::AppendError;
+use crate::sync::locked;
 
 /// Whether the log works.
 #[derive(Clone, Debug, PartialEq, Eq)]

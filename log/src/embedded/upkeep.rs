@@ -10,10 +10,10 @@ use millrace_schema::time::wall_clock_us;
 
 use super::disk::{self, segment_path};
 use super::format::SegmentHeader;
-use super::queue::locked;
 use super::shared::Shared;
 use super::view::{Segment, View};
 use super::writer::{Failure, Stopped, TICK, Writer};
+use crate::sync::locked;
 
 impl Writer {
     /// Whether the next group belongs into another segment.

@@ -14,9 +14,10 @@ use millrace_schema::time::wall_clock_us;
 
 use super::format::SegmentHeader;
 use super::layout::Buckets;
-use super::queue::{Next, Request, locked};
+use super::queue::{Next, Request};
 use super::shared::{Shared, Status};
 use super::view::Group;
+use crate::sync::locked;
 use crate::{AppendError, Appended, Durability};
 
 /// Bytes of requests that are synced together at most (unless one alone is longer).

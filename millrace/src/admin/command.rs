@@ -15,15 +15,22 @@ use super::reply::{KeyReply, ProjectReply, Reply};
 
 /// What can be asked of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
+    Accounts(AccountCommand),
+    Ledger,
+}
+
+/// What can be asked about projects and keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum AccountCommand {
     ProjectCreate { id: String, name: String },
     ProjectList,
     KeyCreate { project: String, scopes: Vec<Scope>, lifetime_seconds: Option<u64> },
     KeyList { project: Option<String> },
     KeyRotate { id: Uuid, keep_old: bool },
     KeyRevoke { id: Uuid },
-    Ledger,
 }
 
 /// What it takes to do a command.
@@ -37,7 +44,23 @@ pub(crate) struct Backend {
 impl Command {
     /// Does it.
     pub(crate) async fn execute(self, backend: &Backend) -> Result<Reply> {
-        let accounts = &backend.accounts;
+        match self {
+            Self::Accounts(command) => command.execute(&backend.accounts).await,
+            Self::Ledger => ledger(&*backend.log, &*backend.store).await,
+        }
+    }
+}
+
+/// Where every partition stands.
+pub(crate) async fn ledger(log: &dyn Log, store: &dyn Store) -> Result<Reply> {
+    let standings = standings(log, store).await?;
+    let partitions = standings.into_iter().map(PartitionLedger::from).collect();
+    Ok(Reply::Ledger { partitions })
+}
+
+impl AccountCommand {
+    /// Does it.
+    pub(crate) async fn execute(self, accounts: &Accounts) -> Result<Reply> {
         Ok(match self {
             Self::ProjectCreate { id, name } => {
                 Reply::Project(ProjectReply::from(accounts.create_project(&id, &name).await?))
@@ -61,11 +84,6 @@ impl Command {
             Self::KeyRevoke { id } => {
                 accounts.revoke_key(id).await?;
                 Reply::Revoked { id }
-            }
-            Self::Ledger => {
-                let standings = standings(&*backend.log, &*backend.store).await?;
-                let partitions = standings.into_iter().map(PartitionLedger::from).collect();
-                Reply::Ledger { partitions }
             }
         })
     }

@@ -11,7 +11,7 @@ mod reply;
 mod server;
 
 pub(crate) use client::send;
-pub(crate) use command::{Backend, Command};
+pub(crate) use command::{AccountCommand, Backend, Command, ledger};
 pub(crate) use ledger::broken_identity;
 pub(crate) use reply::{KeyReply, ProjectReply, Reply};
 pub(crate) use server::AdminSocket;

@@ -1,29 +1,24 @@
 //! Executes commands that come over the Unix socket in the data folder. Who may open the socket
 //! (mode 0600: the owner) may do everything.
 
-use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
-use tokio::task::JoinSet;
 
 use super::body::read;
 use super::{Backend, Command};
 use crate::folder::{Layout, remove_if_present};
+use crate::http::{self, Answer};
 
 pub(super) const COMMAND_PATH: &str = "/command";
 const COMMAND_BYTES_MAX: usize = 64 * 1024;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// What `sockaddr_un` takes on Linux and macOS, without the closing NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
@@ -62,29 +57,11 @@ impl AdminSocket {
 
     /// Serves until it is dropped.
     pub(crate) async fn serve(self, backend: Backend) {
-        let mut connections = JoinSet::new();
-        loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the admin socket could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            while connections.try_join_next().is_some() {}
+        let answer = move |request| {
             let backend = backend.clone();
-            connections.spawn(async move {
-                let service = service_fn(|request| answer(request, &backend));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection to the admin socket failed");
-                }
-            });
-        }
+            async move { answer(request, &backend).await }
+        };
+        http::serve(&self.listener, answer).await;
     }
 }
 
@@ -103,20 +80,17 @@ fn bind_private(hidden: &Path, path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    backend: &Backend,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, backend: &Backend) -> Answer {
     if request.uri().path() != COMMAND_PATH {
-        return Ok(refuse(StatusCode::NOT_FOUND, format!("POST {COMMAND_PATH}")));
+        return refuse(StatusCode::NOT_FOUND, format!("POST {COMMAND_PATH}"));
     }
     if request.method() != Method::POST {
-        return Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, format!("POST {COMMAND_PATH}")));
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, format!("POST {COMMAND_PATH}"));
     }
     match tokio::time::timeout(COMMAND_TIMEOUT, execute(request, backend)).await {
-        Ok(Ok(body)) => Ok(json(StatusCode::OK, body)),
-        Ok(Err(error)) => Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}"))),
-        Err(_) => Ok(refuse(StatusCode::GATEWAY_TIMEOUT, format!("over {COMMAND_TIMEOUT:?}"))),
+        Ok(Ok(body)) => http::json(StatusCode::OK, body),
+        Ok(Err(error)) => refuse(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")),
+        Err(_) => refuse(StatusCode::GATEWAY_TIMEOUT, format!("over {COMMAND_TIMEOUT:?}")),
     }
 }
 
@@ -126,14 +100,6 @@ async fn execute(request: Request<Incoming>, backend: &Backend) -> Result<Vec<u8
     Ok(serde_json::to_vec(&command.execute(backend).await?)?)
 }
 
-fn refuse(status: StatusCode, error: String) -> Response<Full<Bytes>> {
-    json(status, serde_json::to_vec(&Refusal { error }).unwrap_or_default())
-}
-
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let value = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, value);
-    response
+fn refuse(status: StatusCode, error: String) -> Answer {
+    http::json(status, serde_json::to_vec(&Refusal { error }).unwrap_or_default())
 }

@@ -1,11 +1,9 @@
 //! What can be set of `millrace dev`.
 
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
-
 use clap::Args;
-use millrace_schema::limits::Limits;
+
+use super::front::FrontOptions;
+use super::worker::EventRetention;
 
 /// How `millrace dev` runs.
 #[derive(Clone, Debug, Args)]
@@ -14,137 +12,30 @@ Examples:
   millrace dev
   millrace dev --data /var/lib/millrace --listen 0.0.0.0:8080
   millrace dev --json --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0
+  millrace dev --kafka 127.0.0.1:9092 --cql 127.0.0.1:9042    (after `millrace migrate`)
 
 With --json one line {\"url\", \"admin_url\", \"project_id\", \"api_key\"} is printed when ready.
 SIGTERM and SIGINT stop in order; exit code 0 says that nothing was cut short. A second one stops
 at once.")]
 pub(crate) struct DevOptions {
-    /// Where clients call; port 0 picks a free one
-    #[arg(long, env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    #[arg(hide_env_values = true)]
-    pub(crate) listen: SocketAddr,
-
-    /// Where metrics and the ledger are served, not for clients; port 0 picks a free one
-    #[arg(long, env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
-    #[arg(value_name = "ADDRESS", hide_env_values = true)]
-    pub(crate) admin_listen: SocketAddr,
-
-    /// Partitions of every topic; fixed when the log is made
-    #[arg(long, env = "MILLRACE_PARTITIONS", default_value = "4", hide_env_values = true)]
-    pub(crate) partitions: NonZeroU32,
-
     #[command(flatten)]
-    pub(crate) limits: LimitOptions,
+    pub(crate) front: FrontOptions,
     #[command(flatten)]
-    pub(crate) timeouts: TimeoutOptions,
+    pub(crate) events: EventRetention,
     #[command(flatten)]
-    pub(crate) retention: RetentionOptions,
-}
-
-impl DevOptions {
-    /// A limit that makes another one senseless.
-    pub(super) fn problem(&self) -> Option<String> {
-        let limits = &self.limits;
-        let body = limits.body_bytes_max;
-        if limits.item_bytes_max > body {
-            let item = limits.item_bytes_max;
-            return Some(format!("--item-bytes-max {item} is above --body-bytes-max {body}"));
-        }
-        if body > limits.admission_bytes {
-            let all = limits.admission_bytes;
-            return Some(format!("--body-bytes-max {body} is above --admission-bytes {all}"));
-        }
-        if body > limits.log_queue_bytes {
-            let queue = limits.log_queue_bytes;
-            return Some(format!("--body-bytes-max {body} is above --log-queue-bytes {queue}"));
-        }
-        None
-    }
+    pub(crate) embedded: EmbeddedLogOptions,
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct LimitOptions {
-    /// Bytes of one body, on the wire and after decompression
-    #[arg(long, env = "MILLRACE_BODY_BYTES_MAX", default_value_t = Limits::default().body_bytes)]
-    #[arg(hide_env_values = true, value_name = "BYTES")]
-    pub(crate) body_bytes_max: usize,
-
-    /// Bytes of one item
-    #[arg(long, env = "MILLRACE_ITEM_BYTES_MAX", default_value_t = Limits::default().item_bytes)]
-    #[arg(hide_env_values = true, value_name = "BYTES")]
-    pub(crate) item_bytes_max: usize,
-
-    /// Connections open at once
-    #[arg(long, env = "MILLRACE_CONNECTIONS_MAX", default_value = "10000")]
-    #[arg(hide_env_values = true, value_name = "CONNECTIONS")]
-    pub(crate) connections_max: NonZeroUsize,
-
-    /// Bytes of bodies in memory at once; beyond them requests are refused with 503
-    #[arg(long, env = "MILLRACE_ADMISSION_BYTES", default_value = "268435456")]
-    #[arg(hide_env_values = true, value_name = "BYTES")]
-    pub(crate) admission_bytes: usize,
-
-    /// Items a second that one project may send [default: no limit]
-    #[arg(long, env = "MILLRACE_RATE_ITEMS_PER_S", hide_env_values = true, value_name = "ITEMS")]
-    pub(crate) rate_items_per_s: Option<NonZeroU32>,
-
-    /// Bytes of records that may wait to be written to the log; beyond them requests get 503
-    #[arg(long, env = "MILLRACE_LOG_QUEUE_BYTES", default_value = "67108864")]
-    #[arg(hide_env_values = true, value_name = "BYTES")]
-    pub(crate) log_queue_bytes: usize,
-
+#[command(next_help_heading = "Embedded log")]
+pub(crate) struct EmbeddedLogOptions {
     /// Bytes of disk that must stay free; with less, requests get 503
     #[arg(long, env = "MILLRACE_DISK_FLOOR_BYTES", default_value = "268435456")]
     #[arg(hide_env_values = true, value_name = "BYTES")]
     pub(crate) disk_floor_bytes: u64,
-}
 
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Timeouts")]
-pub(crate) struct TimeoutOptions {
-    /// For a request's head; idle connections too
-    #[arg(long, env = "MILLRACE_HEADER_TIMEOUT_MS", default_value = "30000")]
-    #[arg(hide_env_values = true, value_name = "MS")]
-    pub(crate) header_timeout_ms: u64,
-
-    /// For a request's body
-    #[arg(long, env = "MILLRACE_BODY_TIMEOUT_MS", default_value = "30000")]
-    #[arg(hide_env_values = true, value_name = "MS")]
-    pub(crate) body_timeout_ms: u64,
-
-    /// For the log's acknowledgement
-    #[arg(long, env = "MILLRACE_APPEND_TIMEOUT_MS", default_value = "10000")]
-    #[arg(hide_env_values = true, value_name = "MS")]
-    pub(crate) append_timeout_ms: u64,
-
-    /// For requests, and then for workers, to finish when the process stops
-    #[arg(long, env = "MILLRACE_SHUTDOWN_TIMEOUT_MS", default_value = "20000")]
-    #[arg(hide_env_values = true, value_name = "MS")]
-    pub(crate) shutdown_timeout_ms: u64,
-
-    /// Between two looks at the list of revoked keys
-    #[arg(long, env = "MILLRACE_REVOCATION_REFRESH_MS", default_value = "3000")]
-    #[arg(hide_env_values = true, value_name = "MS")]
-    pub(crate) revocation_refresh_ms: u64,
-}
-
-impl TimeoutOptions {
-    pub(crate) fn shutdown(&self) -> Duration {
-        Duration::from_millis(self.shutdown_timeout_ms)
-    }
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Retention")]
-pub(crate) struct RetentionOptions {
-    /// Days that an event is kept after its receipt
-    #[arg(long, env = "MILLRACE_EVENT_RETENTION_DAYS", default_value = "395")]
-    #[arg(hide_env_values = true, value_name = "DAYS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) event_retention_days: u32,
-
-    /// Seconds that a record stays in the log after every worker has passed it
+    /// Seconds that a record stays in the log after every worker has passed it; of topics of a
+    /// cluster, `millrace migrate` is told
     #[arg(long, env = "MILLRACE_LOG_RETENTION_SECONDS", default_value = "86400")]
     #[arg(hide_env_values = true, value_name = "SECONDS")]
     pub(crate) log_retention_seconds: u64,
@@ -153,29 +44,4 @@ pub(crate) struct RetentionOptions {
     #[arg(long, env = "MILLRACE_LOG_RETENTION_BYTES", default_value = "1073741824")]
     #[arg(hide_env_values = true, value_name = "BYTES")]
     pub(crate) log_retention_bytes: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use crate::cli::{Cli, Command};
-
-    #[test]
-    fn limits_that_contradict_each_other_are_named() {
-        let problem = |args: &[&str]| {
-            let cli = Cli::try_parse_from([&["millrace", "dev"], args].concat()).unwrap();
-            let Command::Dev(options) = cli.command else { panic!("{cli:?}") };
-            options.problem()
-        };
-        assert_eq!(problem(&[]), None);
-        for (flag, value, other) in [
-            ("--item-bytes-max", "10485761", "--body-bytes-max"),
-            ("--admission-bytes", "10485759", "--body-bytes-max"),
-            ("--log-queue-bytes", "10485759", "--body-bytes-max"),
-        ] {
-            let text = problem(&[flag, value]).unwrap();
-            assert!(text.contains(flag) && text.contains(other), "{text}");
-        }
-    }
 }

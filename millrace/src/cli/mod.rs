@@ -1,20 +1,32 @@
 //! What can be typed: commands, flags, and the variables that stand for them.
 
+mod accounts;
+mod binary;
+mod cluster;
 mod dev;
+mod front;
+mod ingest;
+mod migrate;
+mod process;
+mod worker;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use millrace_accounts::Scope;
-use uuid::Uuid;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use self::accounts::{KeyCommand, ProjectCommand};
+pub(crate) use self::binary::{IngestCli, WorkerCli};
+pub(crate) use self::cluster::{Addresses, ClusterOptions, Consistency, Password};
 pub(crate) use self::dev::DevOptions;
-use crate::admin::Command as AdminCommand;
+pub(crate) use self::front::FrontOptions;
+pub(crate) use self::ingest::IngestOptions;
+pub(crate) use self::migrate::{Dialect, MigrateOptions};
+pub use self::worker::Role;
+pub(crate) use self::worker::{EventRetention, WorkerOptions, WorkerSettings};
 use crate::logging::LogOptions;
-
-const DAY_SECONDS: u64 = 24 * 3600;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -29,13 +41,23 @@ Examples:
   millrace dev                                   try everything on this machine
   millrace project create shop --name 'My shop'
   millrace key create --project shop --scope write --expires-days 90
-  millrace ledger                                what became of every record";
+  millrace ledger                                what became of every record
+
+On Kafka and ScyllaDB or Cassandra, with MILLRACE_KAFKA and MILLRACE_CQL set:
+  millrace migrate                               make topics and tables, or check them
+  millrace ingest --verify-key signing.pub.pem   the front door
+  millrace worker --role events                  what applies the log to the database";
 
 /// Takes customer data over HTTP, makes it durable, and keeps it where it can be read and erased.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "millrace", version, about, propagate_version = true, max_term_width = 100)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), subcommand_required = true)]
 pub(crate) struct Cli {
+    /// The data folder
+    #[arg(long, env = "MILLRACE_DATA", default_value = "./millrace-data", value_name = "FOLDER")]
+    #[arg(global = true, hide_env_values = true)]
+    pub(crate) data: PathBuf,
+
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(subcommand)]
@@ -49,35 +71,67 @@ impl Cli {
     /// What to print, to where, and the exit code; also for `--help`.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let cli = Self::try_parse()?;
-        if let Command::Dev(options) = &cli.command
-            && let Some(problem) = options.problem()
-        {
-            return Err(Self::command().error(ErrorKind::ValueValidation, problem));
+        match cli.problem() {
+            Some(problem) => Err(Self::command().error(ErrorKind::ValueValidation, problem)),
+            None => Ok(cli),
         }
-        Ok(cli)
+    }
+
+    /// What contradicts itself.
+    fn problem(&self) -> Option<String> {
+        let cluster = &self.common.cluster;
+        let own = match &self.command {
+            Command::Dev(options) => options.front.problem(),
+            Command::Ingest(options) => cluster.missing("ingest").or(options.front.problem()),
+            Command::Worker(_) => cluster.missing("worker"),
+            Command::Migrate(options) => cluster.missing("migrate").or(options.problem()),
+            Command::Log(_) if cluster.is_named() => Some(
+                "`millrace log` is about the files of the embedded log; leave out --kafka and \
+                 --cql (MILLRACE_KAFKA, MILLRACE_CQL)"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        cluster.problem().or(own)
     }
 }
 
+/// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
-    /// The data folder
-    #[arg(long, env = "MILLRACE_DATA", default_value = "./millrace-data", value_name = "FOLDER")]
-    #[arg(global = true, hide_env_values = true)]
-    pub(crate) data: PathBuf,
-
     /// Print JSON on stdout, for machines
     #[arg(long, env = "MILLRACE_JSON", action = ArgAction::SetTrue, global = true)]
     #[arg(value_parser = FalseyValueParser::new(), hide_env_values = true)]
     pub(crate) json: bool,
 
+    /// Partitions of every topic; fixed when the log is made [default: 4, on a cluster 32]
+    #[arg(long, env = "MILLRACE_PARTITIONS", global = true, hide_env_values = true)]
+    #[arg(value_name = "N")]
+    partitions: Option<NonZeroU32>,
+
     #[command(flatten)]
     pub(crate) log: LogOptions,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+}
+
+impl Common {
+    pub(crate) fn partitions(&self) -> u32 {
+        let default = if self.cluster.is_named() { 32 } else { 4 };
+        self.partitions.map_or(default, NonZeroU32::get)
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run everything in one process: front door, log, workers, store
     Dev(Box<DevOptions>),
+    /// Run a front door of a cluster
+    Ingest(Box<IngestOptions>),
+    /// Run workers of a cluster
+    Worker(Box<WorkerOptions>),
+    /// Make topics and tables of a cluster, or check them
+    Migrate(MigrateOptions),
     /// Make and list projects
     #[command(subcommand)]
     Project(ProjectCommand),
@@ -86,64 +140,9 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Show what became of every record, per topic and partition; exit 1 if it does not add up
     Ledger,
-    /// Look into the log, and mend it
+    /// Look into the embedded log, and mend it
     #[command(subcommand)]
     Log(LogCommand),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ProjectCommand {
-    /// Make a project
-    #[command(after_help = "Example:\n  millrace project create shop --name 'My shop'")]
-    Create {
-        /// What callers send as `project_id`: 1 to 128 bytes
-        id: String,
-        /// A name for people [default: the id]
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// List all projects
-    List,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Make a key; it is shown once and kept nowhere
-    #[command(after_help = "\
-Examples:
-  millrace key create --project shop
-  millrace key create --project shop --scope write --scope read --expires-days 90
-  KEY=$(millrace key create --project shop --json | jq -r .api_key)")]
-    Create {
-        /// The project it belongs to
-        #[arg(long, env = "MILLRACE_PROJECT", value_name = "ID", hide_env_values = true)]
-        project: String,
-        /// What it may do; may be repeated [default: all three]
-        #[arg(long = "scope", value_name = "SCOPE")]
-        scopes: Vec<ScopeName>,
-        /// Days until it ends [default: it does not]
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
-        expires_days: Option<u64>,
-    },
-    /// List keys, never the keys themselves
-    List {
-        /// Only those of a project
-        #[arg(long, env = "MILLRACE_PROJECT", value_name = "ID", hide_env_values = true)]
-        project: Option<String>,
-    },
-    /// Make a successor with the same project and scopes, and revoke the old key
-    Rotate {
-        /// The key's id, as `millrace key list` shows it
-        id: Uuid,
-        /// Keep the old key until `millrace key revoke`, so that callers can move one by one
-        #[arg(long)]
-        keep_old: bool,
-    },
-    /// Refuse a key from now on, for good
-    Revoke {
-        /// The key's id, as `millrace key list` shows it
-        id: Uuid,
-    },
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -154,58 +153,8 @@ pub(crate) enum LogCommand {
     Repair,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScopeName {
-    /// Send events, profiles and devices
-    Write,
-    /// Delete users
-    Delete,
-    /// Read back
-    Read,
-}
-
-impl From<ScopeName> for Scope {
-    fn from(name: ScopeName) -> Self {
-        match name {
-            ScopeName::Write => Self::Write,
-            ScopeName::Delete => Self::Delete,
-            ScopeName::Read => Self::Read,
-        }
-    }
-}
-
-impl From<ProjectCommand> for AdminCommand {
-    fn from(command: ProjectCommand) -> Self {
-        match command {
-            ProjectCommand::Create { id, name } => {
-                Self::ProjectCreate { name: name.unwrap_or_else(|| id.clone()), id }
-            }
-            ProjectCommand::List => Self::ProjectList,
-        }
-    }
-}
-
-impl From<KeyCommand> for AdminCommand {
-    fn from(command: KeyCommand) -> Self {
-        match command {
-            KeyCommand::Create { project, scopes, expires_days } => {
-                let all = || Scope::ALL.to_vec();
-                let scopes: Vec<Scope> = scopes.into_iter().map(Scope::from).collect();
-                let scopes = if scopes.is_empty() { all() } else { scopes };
-                let lifetime_seconds = expires_days.map(|days| days.saturating_mul(DAY_SECONDS));
-                Self::KeyCreate { project, scopes, lifetime_seconds }
-            }
-            KeyCommand::List { project } => Self::KeyList { project },
-            KeyCommand::Rotate { id, keep_old } => Self::KeyRotate { id, keep_old },
-            KeyCommand::Revoke { id } => Self::KeyRevoke { id },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -216,10 +165,13 @@ mod tests {
     #[test]
     fn every_flag_has_its_variable() {
         let cli = Cli::command();
-        let dev = cli.find_subcommand("dev").unwrap();
-        for arg in cli.get_arguments().chain(dev.get_arguments()) {
+        let serving = ["dev", "ingest", "worker", "migrate"];
+        let commands = serving.map(|name| cli.find_subcommand(name).unwrap());
+        let of_commands = commands.into_iter().flat_map(clap::Command::get_arguments);
+        for arg in cli.get_arguments().chain(of_commands) {
             let Some(long) = arg.get_long() else { continue };
-            if matches!(long, "help" | "version") {
+            // To go on after a topic was made anew is an act, and no setting.
+            if matches!(long, "help" | "version" | "recreated") {
                 continue;
             }
             let variable = arg.get_env().unwrap_or_else(|| panic!("--{long} has no variable"));
@@ -229,12 +181,36 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_scopes_gets_all_of_them() {
-        let cli = Cli::try_parse_from(["millrace", "key", "create", "--project", "p"]).unwrap();
-        let Command::Key(command) = cli.command else { panic!("{cli:?}") };
-        let AdminCommand::KeyCreate { scopes, lifetime_seconds, .. } = command.into() else {
-            panic!("another command")
+    fn every_command_that_runs_by_itself_shows_examples() {
+        for name in ["dev", "ingest", "worker", "migrate"] {
+            let cli = Cli::command();
+            let help = cli.find_subcommand(name).unwrap().get_after_help().unwrap().to_string();
+            assert!(help.contains(&format!("  millrace {name}")), "{help}");
+        }
+    }
+
+    #[test]
+    fn commands_of_a_cluster_need_one_and_commands_of_files_none() {
+        let problem =
+            |args: &[&str]| Cli::try_parse_from([&["millrace"], args].concat()).unwrap().problem();
+        let cluster = ["--kafka", "a:1", "--cql", "b:2"];
+        let needing = [&["ingest", "--verify-key", "f"][..], &["worker", "--role", "events"]];
+        for args in needing.into_iter().chain([&["migrate"][..]]) {
+            assert!(problem(args).unwrap().contains("--kafka and --cql"), "{args:?}");
+            assert_eq!(problem(&[args, &cluster].concat()), None, "{args:?}");
+        }
+        let inspect = ["log", "inspect"];
+        assert_eq!(problem(&inspect), None);
+        assert!(problem(&[&inspect[..], &cluster].concat()).unwrap().contains("embedded log"));
+    }
+
+    #[test]
+    fn the_default_number_of_partitions_is_the_engines() {
+        let of = |args: &[&str]| {
+            Cli::try_parse_from([&["millrace", "dev"], args].concat()).unwrap().common.partitions()
         };
-        assert_eq!((scopes, lifetime_seconds), (Scope::ALL.to_vec(), None));
+        let cluster = ["--kafka", "a:1", "--cql", "b:2"];
+        assert_eq!((of(&[]), of(&cluster)), (4, 32));
+        assert_eq!(of(&[&cluster[..], &["--partitions", "8"]].concat()), 8);
     }
 }

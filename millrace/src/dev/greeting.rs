@@ -1,12 +1,13 @@
 //! What `millrace dev` says when it is ready.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::demo::Demo;
+use crate::http::url;
 
 /// Where the server is, and who may call it.
 pub(super) struct Greeting {
@@ -90,16 +91,6 @@ const CALLS: [(&str, &str, Option<&str>); 7] = [
     ("read a profile back", "/v1/api/users/mina", None),
     ("read the events back", "/v1/api/users/mina/events", None),
 ];
-
-/// An address that can be called: where the server listens everywhere, this machine.
-fn url(address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,110 +1,144 @@
-//! `millrace dev`: front door, log, workers and store in one process.
-//!
-//! Owns the order in which they start and stop. Must not know what they do.
+//! `millrace dev`: front door, log, workers and store in one process; on a cluster, the front door
+//! and the workers.
 
-mod config;
 mod demo;
 mod greeting;
-mod shutdown;
-mod signals;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use metrics_exporter_prometheus::PrometheusHandle;
-use millrace_accounts::watch;
-use millrace_ingest::Parts;
+use anyhow::Result;
+use millrace_accounts::{AccountError, Accounts, Verifier};
+use millrace_ingest::Readiness;
 use millrace_schema::Topic;
-use tokio::runtime::{Builder, Runtime};
+use millrace_store::StoreError;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use self::demo::Demo;
 use self::greeting::Greeting;
-use self::shutdown::Running;
-use self::signals::Signals;
+use crate::Wrap;
 use crate::admin::{AdminSocket, Backend};
-use crate::cli::DevOptions;
-use crate::engines::Engines;
+use crate::cli::{Common, DevOptions};
+use crate::engines::{Engines, cluster, embedded};
 use crate::folder::{DataFolder, Layout};
 use crate::keys::Keys;
 use crate::priority::yield_to_the_front_door;
-use crate::{Wrap, metrics, print};
+use crate::serve::{self, Front, Host, RUNTIME_GRACE, Running, Service};
 
-/// How long blocking work of the store may go on after everything else has ended.
-const RUNTIME_GRACE: Duration = Duration::from_secs(5);
+/// How often a start looks whether what it waits for is there.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often what the store did not take is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs until a signal comes or an engine fails.
 ///
 /// # Errors
 /// It could not start, or something was cut short at its end.
-pub(crate) fn run(data: &Path, json: bool, options: &DevOptions, wrap: Wrap) -> Result<()> {
-    let recorder = metrics::install()?;
+pub(crate) fn run(data: &Path, common: &Common, options: &DevOptions, wrap: Wrap) -> Result<()> {
     let folder = DataFolder::open(Layout::new(data))?;
     // Workers block on the store; on threads of their own they do not hold up requests.
-    let front = runtime("ingest", || {})?;
-    let back = runtime("workers", yield_to_the_front_door)?;
-    let result = front.block_on(async {
-        let engines = wrap(Engines::open(&folder, config::log(options))?);
-        engines.verify().await?;
-        let mut signals = Signals::watch()?;
-        let (running, greeting) = start(&folder, options, &engines, &back, recorder).await?;
-        print::stdout(&if json { greeting.to_json() } else { greeting.to_text() })?;
-        running.until_stopped(&mut signals, engines, options.timeouts.shutdown()).await
-    });
+    let back = serve::runtime("workers", yield_to_the_front_door)?;
+    let dev = Dev { folder: &folder, common, options, back: &back };
+    let result = serve::run(&dev, wrap);
     back.shutdown_timeout(RUNTIME_GRACE);
-    front.shutdown_timeout(RUNTIME_GRACE);
     result
 }
 
-fn runtime(name: &str, on_thread_start: fn()) -> Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    builder.enable_all().thread_name(name).on_thread_start(on_thread_start);
-    builder.build().with_context(|| format!("runtime of {name}"))
+struct Dev<'o> {
+    folder: &'o DataFolder,
+    common: &'o Common,
+    options: &'o DevOptions,
+    back: &'o Runtime,
 }
 
-async fn start(
-    folder: &DataFolder,
-    options: &DevOptions,
-    engines: &Engines,
-    back: &Runtime,
-    recorder: PrometheusHandle,
-) -> Result<(Running, Greeting)> {
-    let layout = folder.layout();
-    let keys = Keys::load_or_create(layout)?;
-    keys.verifier.refresh(&*engines.accounts).await.context("revocations cannot be read")?;
-    let accounts = keys.accounts(Arc::clone(&engines.accounts));
-    let demo = Demo::load_or_create(layout, &accounts, &keys.verifier).await?;
-    let socket = AdminSocket::bind(layout)?;
+impl Service for Dev<'_> {
+    fn open(&self) -> Result<Engines> {
+        if self.common.cluster.is_named() {
+            return cluster::open(self.common, Some(&self.options.front));
+        }
+        let config = serve::embedded_log(self.common.partitions(), self.options);
+        embedded::open(self.folder, config)
+    }
 
-    let parts = Parts {
-        log: Arc::clone(&engines.log),
-        store: Arc::clone(&engines.store),
-        verifier: Arc::clone(&keys.verifier),
-        metrics: recorder.clone(),
-        checks: Vec::new(),
-    };
-    let server = millrace_ingest::start(config::ingest(options), parts).await?;
-    let workers = {
-        let _on_their_threads = back.enter();
+    async fn start(&self, host: &Host<'_>) -> Result<Running> {
+        let keys = Keys::load_or_create(self.folder.layout())?;
+        let (engines, options) = (host.engines, &self.options.front);
+        let accounts = keys.accounts(Arc::clone(&engines.accounts));
+        let socket = AdminSocket::bind(self.folder.layout())?;
+        let front = Front::open(host, options, Arc::clone(&keys.verifier)).await?;
+        let workers = {
+            let _on_their_threads = self.back.enter();
+            serve::start_workers(host, &self.options.events, &Topic::CONSUMED)?
+        };
         let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
-        millrace_workers::start(config::workers(options), log, store, &Topic::CONSUMED)?
-    };
+        let mut background = JoinSet::new();
+        background.spawn(front.honour_keys(host, options));
+        background.spawn(socket.serve(Backend { accounts: accounts.clone(), log, store }));
+        Ok(Running {
+            greeting: Box::pin(self.greeting(host, &front, accounts, keys.verifier)),
+            readiness: front.readiness,
+            server: Some(front.server),
+            workers: Some(workers),
+            background,
+            admin: JoinSet::new(),
+        })
+    }
 
-    let greeting = Greeting {
-        listen: server.addr(),
-        admin_listen: server.admin_addr(),
-        demo,
-        data: layout.root().to_owned(),
-    };
-    let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
-    let refresh = Duration::from_millis(options.timeouts.revocation_refresh_ms);
-    let mut background = JoinSet::new();
-    background.spawn(socket.serve(Backend { accounts, log, store }));
-    background.spawn(watch(keys.verifier, Arc::clone(&engines.accounts), refresh));
-    background.spawn(metrics::upkeep(recorder));
-    Ok((Running { server, workers, background }, greeting))
+    fn shutdown_timeout(&self) -> Duration {
+        self.options.front.process.shutdown_timeout()
+    }
+}
+
+impl Dev<'_> {
+    /// The greeting, once the demo key is good; on a cluster, once everything is.
+    fn greeting(
+        &self,
+        host: &Host<'_>,
+        front: &Front,
+        accounts: Accounts,
+        verifier: Arc<Verifier>,
+    ) -> impl Future<Output = Result<String>> + Send + 'static {
+        let (listen, admin_listen) = (front.server.addr(), front.server.admin_addr());
+        let layout = self.folder.layout().clone();
+        let json = self.common.json;
+        let readiness = host.engines.are_remote().then(|| Arc::clone(&front.readiness));
+        async move {
+            until_good(&verifier, readiness.as_deref()).await;
+            let demo = loop {
+                match Demo::load_or_create(&layout, &accounts, &verifier).await {
+                    Err(error) if is_away(&error) => tokio::time::sleep(RETRY_EVERY).await,
+                    done => break done?,
+                }
+            };
+            let data = layout.root().to_owned();
+            let greeting = Greeting { listen, admin_listen, demo, data };
+            Ok(if json { greeting.to_json() } else { greeting.to_text() })
+        }
+    }
+}
+
+async fn until_good(verifier: &Verifier, readiness: Option<&Readiness>) {
+    let mut said = Vec::new();
+    loop {
+        let report = readiness.map(Readiness::report);
+        if verifier.has_revocations() && report.as_ref().is_none_or(|report| report.is_ready()) {
+            return;
+        }
+        let reasons = report.map(|report| report.reasons().to_vec()).unwrap_or_default();
+        if reasons != said {
+            tracing::info!(reasons = reasons.join("; "), "waiting");
+            said = reasons;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether a try failed because the store is away.
+fn is_away(error: &anyhow::Error) -> bool {
+    let account = error.downcast_ref::<AccountError>();
+    matches!(account, Some(AccountError::Store(StoreError::Unavailable(_))))
 }
 
 #[cfg(test)]
@@ -119,12 +153,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let args = ["millrace", "dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let Command::Dev(options) = Cli::try_parse_from(args).unwrap().command else {
-            panic!("another command")
-        };
+        let cli = Cli::try_parse_from(args).unwrap();
+        let Command::Dev(options) = cli.command else { panic!("another command") };
         let failed = Box::pin(async { "fdatasync: out of luck".to_owned() });
         let wrap: Wrap = Box::new(|engines| Engines { failed, ..engines });
-        let error = run(&data, true, &options, wrap).unwrap_err();
+        let error = run(&data, &cli.common, &options, wrap).unwrap_err();
         assert!(format!("{error:#}").contains("fdatasync: out of luck"), "{error:#}");
         DataFolder::open(Layout::new(&data)).unwrap();
     }

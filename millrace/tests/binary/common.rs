@@ -13,13 +13,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary on a data folder, with nothing of this process's own settings.
 pub(crate) fn millrace(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    let mut command = binary(env!("CARGO_BIN_EXE_millrace"));
+    command.env("MILLRACE_DATA", data);
+    command
+}
+
+/// A binary with nothing of this process's own settings.
+pub(crate) fn binary(path: &str) -> Command {
+    let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MILLRACE_") {
             command.env_remove(name);
         }
     }
-    command.env("MILLRACE_DATA", data).stdin(Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 
@@ -53,7 +60,16 @@ impl Server {
     }
 
     pub(crate) fn start_with(data: &Path, args: &[&str]) -> Self {
-        let (child, mut stdout, stderr) = spawn(data, &[args, &["--json"]].concat());
+        Self::greeted(spawn(data, &[args, &["--json"]].concat()))
+    }
+
+    /// Any command that prints where it listens.
+    pub(crate) fn of(mut command: Command) -> Self {
+        command.arg("--json");
+        Self::greeted(started(command))
+    }
+
+    fn greeted((child, mut stdout, stderr): (Child, BufReader<ChildStdout>, ChildStderr)) -> Self {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let greeting = serde_json::from_str(&line)
@@ -67,6 +83,12 @@ impl Server {
 
     pub(crate) fn address(&self) -> &str {
         self.field("url").strip_prefix("http://").unwrap()
+    }
+
+    /// A request of an operator.
+    pub(crate) fn admin(&self, path: &str) -> Answer {
+        let address = self.field("admin_url").strip_prefix("http://").unwrap();
+        request(address, "GET", path, "", "")
     }
 
     pub(crate) fn get(&self, path: &str, key: &str) -> Answer {
@@ -112,6 +134,11 @@ impl Drop for Server {
 pub(crate) fn spawn(data: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, ChildStderr) {
     let mut command = millrace(data);
     command.args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
+    started(command)
+}
+
+/// Starts a command without waiting.
+fn started(mut command: Command) -> (Child, BufReader<ChildStdout>, ChildStderr) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     (child, BufReader::new(stdout), stderr)

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what a test relies on may fail it")]
 
+mod away;
 mod commands;
 mod common;
 mod dev;
+mod options;

@@ -117,3 +117,23 @@ pub(crate) async fn a_claim_is_erased_at_or_below_a_stamp<S: Store>(store: &S) {
     let claims = [(None, 3), (Some("u".into()), 6), (Some("v".into()), 2)];
     assert_eq!(read_claims(store, "d").await, claims);
 }
+
+pub(crate) async fn a_device_that_moves_back_and_forth_is_the_last_ones<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Devices, 0).await;
+    let erase = |id: &str| Change::EraseClaim { user: user(id), device_id: "d".into() };
+    let moves = [
+        (put_claim(Some("u"), "d", 1), Some("u")),
+        (put_claim(Some("v"), "d", 2), Some("v")),
+        (put_claim(Some("u"), "d", 3), Some("u")),
+        (put_claim(None, "d", 4), None),
+        (put_claim(Some("v"), "d", 5), Some("v")),
+        (erase("v"), None),
+        (put_claim(Some("u"), "d", 7), Some("u")),
+        (erase("v"), Some("u")),
+    ];
+    for (offset, (change, owner)) in (0..).zip(moves) {
+        worker.commit([(offset, change)]).await;
+        let claims = store.claims("p", vec!["d".into()]).await.unwrap().remove(0);
+        assert_eq!(Claim::owner(&claims), owner, "after {offset}: {claims:?}");
+    }
+}

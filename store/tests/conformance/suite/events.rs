@@ -167,3 +167,46 @@ pub(crate) async fn what_has_expired_is_hidden<S: Store>(store: &S) {
     let ids = ["a", "b"].map(|id| (user("u"), id.to_owned()));
     assert_eq!(store.event_times(ids.into()).await.unwrap(), [None, Some(1)]);
 }
+
+/// One of each ten days, over three years on both sides of 1970.
+fn times() -> impl DoubleEndedIterator<Item = i64> {
+    (-110..110).map(|n| n * 10 * 24 * 3600 * 1_000_000 + n)
+}
+
+pub(crate) async fn pages_lead_through_all_times_to_the_end<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Events, 0).await;
+    let u = user("u");
+    worker.commit((0..).zip(times().map(|time_us| put_event(&u, time_us, "x", "")))).await;
+    let newest_first: Vec<i64> = times().rev().collect();
+    for limit in [7, 100, 219, 220, 1_000] {
+        let mut read = Vec::new();
+        loop {
+            let before = read.last().map(|time_us| (*time_us, "x".to_owned()));
+            let query = EventQuery { before, limit, ..ALL };
+            let page = store.events(u.clone(), query).await.unwrap();
+            let is_last = page.len() < limit;
+            read.extend(page.into_iter().map(|event| event.time_us));
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(read, newest_first, "pages of {limit}");
+    }
+}
+
+pub(crate) async fn an_erasure_reaches_events_of_all_times<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Events, 0).await;
+    let u = user("u");
+    let puts =
+        |id: &'static str| times().map(move |time_us| put_event(&user("u"), time_us, id, ""));
+    worker.commit(puts("old").map(|put| (1, put))).await;
+    worker.commit(puts("new").map(|put| (3, put))).await;
+    worker.commit([(2, erase_events(&u))]).await;
+    // Late, and replayed.
+    worker.commit(puts("late").map(|put| (2, put))).await;
+    worker.commit(puts("old").map(|put| (1, put))).await;
+    let query = EventQuery { limit: 1_000, ..ALL };
+    let events = store.events(u, query).await.unwrap();
+    assert_eq!(events.len(), times().count());
+    assert!(events.iter().all(|event| event.id == "new"));
+}

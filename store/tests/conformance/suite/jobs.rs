@@ -114,3 +114,21 @@ pub(crate) async fn markers_are_kept_by_user_and_topic<S: Store>(store: &S) {
     assert_eq!(store.erasures(user("u"), Topic::Profiles).await.unwrap(), [erasure(2, 5)]);
     assert!(store.erasures(user("u"), Topic::Devices).await.unwrap().is_empty());
 }
+
+pub(crate) async fn jobs_of_many_months_page_to_the_end<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Deletions, 0).await;
+    let accepted_us = |n: i64| (n - 12) * 11 * 24 * 3600 * 1_000_000;
+    worker.commit((0..24_u32).map(|n| (n.into(), put(n.into(), accepted_us(n.into()))))).await;
+    for limit in [1, 5, 24, 100] {
+        let mut read: Vec<u128> = Vec::new();
+        loop {
+            let last = |id: &u128| (accepted_us(i64::try_from(*id).unwrap()), Uuid::from_u128(*id));
+            let page = ids(store, read.last().map(last), limit).await;
+            if page.is_empty() {
+                break;
+            }
+            read.extend(page);
+        }
+        assert_eq!(read, (0..24).rev().collect::<Vec<_>>(), "pages of {limit}");
+    }
+}

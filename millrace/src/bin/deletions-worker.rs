@@ -1,0 +1,7 @@
+//! `deletions-worker`: see the library `millrace`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millrace::worker(millrace::Role::Deletions)
+}

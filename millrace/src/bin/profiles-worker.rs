@@ -1,0 +1,7 @@
+//! `profiles-worker`: see the library `millrace`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millrace::worker(millrace::Role::Profiles)
+}

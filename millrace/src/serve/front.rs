@@ -1,0 +1,74 @@
+//! A front door in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use millrace_accounts::{Verifier, watch};
+use millrace_ingest::{Check, Parts, Problem, Readiness, Server};
+
+use super::{Host, config};
+use crate::cli::FrontOptions;
+use crate::engines::{Engines, Verification};
+
+/// A front door that listens. No key is honoured yet: [`Front::honour_keys`] does that.
+pub(crate) struct Front {
+    pub(crate) server: Server,
+    pub(crate) readiness: Arc<Readiness>,
+    verifier: Arc<Verifier>,
+}
+
+impl Front {
+    pub(crate) async fn open(
+        host: &Host<'_>,
+        options: &FrontOptions,
+        verifier: Arc<Verifier>,
+    ) -> Result<Self> {
+        let engines = host.engines;
+        let checks = checks(engines, Arc::clone(&host.verification), Arc::clone(&verifier));
+        let readiness = Arc::new(Readiness::new(Arc::clone(&engines.log), checks));
+        let parts = Parts {
+            log: Arc::clone(&engines.log),
+            store: Arc::clone(&engines.store),
+            verifier: Arc::clone(&verifier),
+            metrics: host.recorder.clone(),
+            readiness: Arc::clone(&readiness),
+        };
+        let server = millrace_ingest::start(config::ingest(options), parts).await?;
+        Ok(Self { server, readiness, verifier })
+    }
+
+    /// Honours keys once the log was found to be whole and the revocations were read, and keeps
+    /// their list fresh. Runs for ever.
+    pub(crate) fn honour_keys(
+        &self,
+        host: &Host<'_>,
+        options: &FrontOptions,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let refresh = Duration::from_millis(options.timeouts.revocation_refresh_ms);
+        let (verifier, accounts) = (Arc::clone(&self.verifier), Arc::clone(&host.engines.accounts));
+        let verification = Arc::clone(&host.verification);
+        async move {
+            verification.whole().await;
+            watch(verifier, accounts, refresh).await;
+        }
+    }
+}
+
+fn checks(
+    engines: &Engines,
+    verification: Arc<Verification>,
+    verifier: Arc<Verifier>,
+) -> Vec<Check> {
+    let Some(store_health) = engines.store_health.clone() else { return Vec::new() };
+    let store: Check = Box::new(move || match (store_health(), verifier.has_revocations()) {
+        (Ok(()), true) => Ok(()),
+        (Ok(()), false) => {
+            Err(Problem::NotReady("keys: the list of revoked ones was not read yet".to_owned()))
+        }
+        (Err(reason), false) => Err(Problem::NotReady(format!("store: {reason}"))),
+        // What is accepted waits in the log.
+        (Err(reason), true) => Err(Problem::Degraded(format!("store: {reason}"))),
+    });
+    vec![store, Box::new(move || verification.check())]
+}

@@ -1,0 +1,34 @@
+//! Workers in this process.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use millrace_ingest::{Check, Problem};
+use millrace_schema::Topic;
+use millrace_workers::Workers;
+
+use super::{Host, config};
+use crate::cli::EventRetention;
+
+/// Starts workers on the current runtime.
+pub(crate) fn start(
+    host: &Host<'_>,
+    options: &EventRetention,
+    topics: &[Topic],
+) -> Result<Workers> {
+    let engines = host.engines;
+    let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
+    let config = config::workers(options, engines.are_remote());
+    Ok(millrace_workers::start(config, log, store, topics)?)
+}
+
+/// When workers are ready: log and store are reached, and right.
+pub(crate) fn checks(host: &Host<'_>) -> Vec<Check> {
+    let verification = Arc::clone(&host.verification);
+    let store_health = host.engines.store_health.clone();
+    let store: Check = Box::new(move || match store_health.as_ref().map(|health| health()) {
+        Some(Err(reason)) => Err(Problem::NotReady(format!("store: {reason}"))),
+        _ => Ok(()),
+    });
+    vec![store, Box::new(move || verification.check())]
+}

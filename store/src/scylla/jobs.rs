@@ -1,0 +1,251 @@
+//! Deletion jobs: a row by id, entries by time, and an entry among the open ones until it ends.
+//!
+//! The row decides. An entry by time counts if the row says the same time, and one among the open
+//! jobs if the row has no completion; so no two partitions must ever agree.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use millrace_schema::time::Micros;
+use scylla::response::PagingState;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::value::{json, key, read_json, values};
+use crate::{Completion, JobRow, StoreError};
+
+const MONTH_US: i64 = 30 * 24 * 3600 * 1_000_000;
+/// The partitions of the open jobs.
+const SLOTS: u8 = 8;
+/// Entries by time asked for at once.
+const PAGE_JOBS: i32 = 100;
+
+/// A project's partition of jobs by time.
+pub(super) fn month(accepted_us: Micros) -> i32 {
+    i32::try_from(accepted_us.div_euclid(MONTH_US)).unwrap_or(i32::MAX)
+}
+
+/// A job's partition among the open ones.
+pub(super) fn slot(job: Uuid) -> i32 {
+    let [.., last] = *job.as_bytes();
+    i32::from(last % SLOTS)
+}
+
+/// The row and the sample, apart: the sample is to be forgotten.
+pub(super) fn encode(row: &JobRow) -> Result<(String, String), StoreError> {
+    let mut kept = row.clone();
+    let sample = std::mem::take(&mut kept.job.sample);
+    kept.completion = None;
+    Ok((json(&kept)?, json(&sample)?))
+}
+
+/// Entries of completed jobs, and since when each is known to be one: (generation, then).
+#[derive(Default)]
+pub(super) struct Closing(Mutex<HashMap<(String, Uuid), (u64, Instant)>>);
+
+impl Closing {
+    /// Of the entries of completed jobs, those that can go: known since longer than that, and no
+    /// node was restarted meanwhile, so that no crash can open the job again.
+    fn due(
+        &self,
+        completed: Vec<(String, Stored)>,
+        generation: u64,
+        settle: Duration,
+    ) -> Vec<(String, Stored)> {
+        let now = Instant::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        let is_due = |(project, stored): &(String, Stored)| {
+            let key = (project.clone(), stored.row.job.job);
+            let since = before.get(&key).copied().filter(|(then, _)| *then == generation);
+            let since = since.unwrap_or((generation, now));
+            known.insert(key, since);
+            now.saturating_duration_since(since.1) >= settle * 2
+        };
+        completed.into_iter().filter(is_due).collect()
+    }
+}
+
+/// A job as it is stored.
+pub(super) struct Stored {
+    pub(super) row: JobRow,
+    /// As it is written, without sample and completion.
+    text: String,
+    /// When the row was written last; of a completed job, by the server's clock.
+    written_at: i64,
+}
+
+type Line = (Option<String>, Option<String>, Option<String>, Option<i64>);
+
+impl Connection {
+    pub(super) async fn job(&self, project: &str, job: Uuid) -> Result<Option<JobRow>, StoreError> {
+        Ok(self.stored_job(project, job).await?.map(|stored| stored.row))
+    }
+
+    async fn stored_job(&self, project: &str, job: Uuid) -> Result<Option<Stored>, StoreError> {
+        let values = values![key(project)?, job];
+        let line: Option<Line> = self.row(&self.statements.job, &values).await?;
+        let Some((Some(text), sample, completion, Some(written_at))) = line else {
+            return Ok(None);
+        };
+        let mut row: JobRow = read_json("jobs", &text)?;
+        if let Some(completion) = completion {
+            row.completion = Some(read_json("jobs", &completion)?);
+        } else if let Some(sample) = sample {
+            row.job.sample = read_json("jobs", &sample)?;
+        }
+        Ok(Some(Stored { row, text, written_at }))
+    }
+
+    /// Completion, row and the end of the sample are one statement. Its timestamp is the server's
+    /// clock, which is above every stamp, so nothing that is replayed changes any of them.
+    pub(super) async fn complete_job(
+        &self,
+        project: &str,
+        job: Uuid,
+        completion: &Completion,
+    ) -> Result<(), StoreError> {
+        let Some(stored) = self.stored_job(project, job).await? else {
+            return Err(StoreError::Invalid(format!("there is no job {job} to complete")));
+        };
+        if stored.row.completion.is_some() {
+            return Ok(());
+        }
+        let values = values![json(completion)?, stored.text, project, job];
+        // Where the condition does not hold another call has completed it.
+        self.apply(&self.statements.complete_job, &values).await.map(drop)
+    }
+
+    /// Entries of completed jobs go in passing, once their completion has settled: were they to go
+    /// before, a crash could leave a job that is neither completed nor open.
+    pub(super) async fn open_jobs(
+        &self,
+        closing: &Closing,
+        settle: Duration,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        let (mut open, mut completed) = (Vec::new(), Vec::new());
+        for (project, stored) in self.entries_of_open_jobs().await? {
+            match stored.row.completion {
+                None => open.push(stored.row),
+                Some(_) => completed.push((project, stored)),
+            }
+        }
+        if completed.is_empty() {
+            return Ok(open);
+        }
+        let generation = self.generation().await?;
+        for (project, stored) in closing.due(completed, generation, settle) {
+            let job = stored.row.job.job;
+            let values = values![stored.written_at, slot(job), project, job];
+            self.write(&self.statements.close_job, &values).await?;
+        }
+        Ok(open)
+    }
+
+    /// Entries whose job is not there yet are left out.
+    async fn entries_of_open_jobs(&self) -> Result<Vec<(String, Stored)>, StoreError> {
+        let slots = (0..SLOTS).map(|slot| values![i32::from(slot)]).collect();
+        let entries: Vec<Vec<(String, Uuid)>> =
+            self.rows_of_each(&self.statements.open_jobs, slots).await?;
+        let read = entries.into_iter().flatten().map(async |(project, job)| {
+            let stored = self.stored_job(&project, job).await?;
+            Ok::<_, StoreError>(stored.map(|stored| (project, stored)))
+        });
+        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn jobs(
+        &self,
+        project: &str,
+        before: Option<(Micros, Uuid)>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        let mut rows = Vec::new();
+        if limit == 0 {
+            return Ok(rows);
+        }
+        let values = values![key(project)?];
+        let months: Vec<(i32,)> = self.rows(&self.statements.job_months, &values).await?;
+        let last = before.map_or(i32::MAX, |(accepted_us, _)| month(accepted_us));
+        for (month, ..) in months.into_iter().filter(|(month,)| *month <= last) {
+            self.jobs_of_month(project, month, before, limit, &mut rows).await?;
+            if rows.len() >= limit {
+                break;
+            }
+        }
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    async fn jobs_of_month(
+        &self,
+        project: &str,
+        month: i32,
+        before: Option<(Micros, Uuid)>,
+        limit: usize,
+        rows: &mut Vec<JobRow>,
+    ) -> Result<(), StoreError> {
+        let mut prepared = &self.statements.jobs_by_time;
+        let mut values = values![project, month];
+        if let Some((accepted_us, job)) = before {
+            prepared = &self.statements.jobs_by_time_before;
+            values.extend(values![accepted_us, job]);
+        }
+        let mut at = Some(PagingState::start());
+        while rows.len() < limit
+            && let Some(from) = at
+        {
+            let (entries, next): (Vec<(i64, Uuid)>, _) =
+                self.page(prepared, &values, from, PAGE_JOBS).await?;
+            let read = entries.iter().map(|(_, job)| self.job(project, *job));
+            let found = try_join_all(read).await?.into_iter().zip(&entries);
+            rows.extend(found.filter_map(|(row, (accepted_us, _))| {
+                row.filter(|row| row.accepted_us == *accepted_us)
+            }));
+            at = next;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_and_slots_are_those_of_the_tables() {
+        assert_eq!([-1, 0, MONTH_US - 1, MONTH_US].map(month), [-1, 0, 0, 1]);
+        assert_eq!([0, 7, 8, 255].map(|n| slot(Uuid::from_u128(n))), [0, 7, 0, 7]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_goes_when_its_completion_is_known_for_twice_the_settling_time() {
+        let closing = Closing::default();
+        let settle = Duration::from_secs(5);
+        let stored = || {
+            let job = millrace_schema::record::Job {
+                job: Uuid::nil(),
+                users: 0,
+                erase: vec![],
+                fence: vec![],
+                salt: String::new(),
+                ids_hash: String::new(),
+                sample: vec![],
+            };
+            let row = JobRow { project: "p".into(), accepted_us: 0, job, completion: None };
+            vec![("p".to_owned(), Stored { row, text: String::new(), written_at: 0 })]
+        };
+        let due = |generation| closing.due(stored(), generation, settle).len();
+        assert_eq!(due(1), 0);
+        tokio::time::advance(settle).await;
+        assert_eq!(due(1), 0);
+        assert_eq!(due(2), 0, "a node was restarted: all over again");
+        tokio::time::advance(settle).await;
+        assert_eq!(due(2), 0);
+        tokio::time::advance(settle).await;
+        assert_eq!(due(2), 1);
+    }
+}

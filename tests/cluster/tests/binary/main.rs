@@ -1,0 +1,8 @@
+//! The real binaries on real servers: what a user types, and what comes of it.
+
+mod away;
+mod install;
+mod mismatches;
+mod one_process;
+mod processes;
+mod recreated;
