@@ -42,7 +42,8 @@ pub(crate) async fn run(common: &Common, options: &MigrateOptions) -> Result<()>
         Dialect::Portable => scylla::Dialect::Portable,
         Dialect::Scylladb => scylla::Dialect::ScyllaDb,
     });
-    let tables = scylla::migrate(&cql, dialect, spec.replication_factor);
+    let copies = u32::from(options.cql_replication_factor());
+    let tables = scylla::migrate(&cql, dialect, copies);
     let tables = bounded(tables).await.context("tables")?;
     if let Some(topic) = options.recreated {
         let wait = cql.settle;

@@ -40,6 +40,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -286,4 +287,13 @@ time_t time(time_t *out) {
     clock_gettime(CLOCK_REALTIME, &now);
     if (out) *out = now.tv_sec;
     return now.tv_sec;
+}
+
+/* Waits until a time of the shifted clock; librdkafka computes it. */
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    int (*real)(cnd_t *, mtx_t *, const struct timespec *) =
+        (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec kernels = *until;
+    kernels.tv_sec -= clock_offset_s;
+    return real(condition, mutex, &kernels);
 }

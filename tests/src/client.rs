@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// How long any single read or write may take before the server counts as hung.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 
@@ -125,10 +126,18 @@ impl Connection {
     /// # Errors
     /// Nobody listens.
     pub fn open(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))?;
+        Self::open_within(to, DEADLINE)
+    }
+
+    /// Connects; any single step may take so long.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn open_within(to: SocketAddr, deadline: Duration) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, deadline.min(CONNECT_DEADLINE))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_read_timeout(Some(deadline))?;
+        stream.set_write_timeout(Some(deadline))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
@@ -248,15 +257,24 @@ impl Client {
         Request::get(target).bearer(&self.key)
     }
 
+    /// Connects, unless it has.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn connect(&mut self) -> Result<()> {
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open(self.address)?);
+        }
+        Ok(())
+    }
+
     /// Sends a request and waits for its answer.
     ///
     /// # Errors
     /// There was none. What became of the request is not known.
     pub fn send(&mut self, request: &Request) -> Result<Answer> {
-        let mut connection = match self.connection.take() {
-            Some(open) => open,
-            None => Connection::open(self.address)?,
-        };
+        self.connect()?;
+        let mut connection = self.connection.take().context("no connection")?;
         let sent = connection.send(&request.bytes());
         // A server may refuse early and close: its answer counts more than the failed write.
         let answer = match (connection.answer(), sent) {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::Timestamp;
@@ -62,11 +63,13 @@ pub struct Mix {
     pub retries: u32,
     /// Whether some bodies are large.
     pub large: bool,
+    /// How long a sender rests between two requests.
+    pub rest: Duration,
 }
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { deletions: 10, retries: 12, large: true }
+        Self { deletions: 10, retries: 12, large: true, rest: Duration::ZERO }
     }
 }
 
@@ -107,6 +110,11 @@ impl Generator {
         let rng = Rng::with_seed(seed);
         let now_us = millrace_schema::time::wall_clock_us();
         Self { rng, cast, mix, name: name.into(), nonce: 0, now_us, recent: Vec::new() }
+    }
+
+    /// How long to rest between two requests.
+    pub const fn rest(&self) -> Duration {
+        self.mix.rest
     }
 
     /// The next request.

@@ -9,7 +9,9 @@
 //! | --- | --- |
 //! | `MILLRACE_ORACLE_ROUNDS` | how often the oracle kills the process (30) |
 //! | `MILLRACE_ORACLE_SEED` | traffic and moments of an earlier run, as it was printed |
+//! | `MILLRACE_KEEP` | if set, folders with data and standard error stay, and are named |
 //! | `MILLRACE_BIN` | the binary under test; without it `millrace` is built |
+//! | `MILLRACE_BROKEN_BIN` | the same for `broken`, where tests of another package use it |
 //!
 //! `src/bin/broken.rs` is the same binary with a rule broken on purpose, and `tests/breakages.rs`
 //! shows that the oracle reports each.
@@ -21,6 +23,9 @@ pub mod model;
 pub mod observe;
 pub mod oracle;
 pub mod process;
+pub mod readiness;
 pub mod sender;
 pub mod shim;
+pub mod split;
+pub mod system;
 pub mod world;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::client::{Client, Connection, Request, percent_encode};
-use crate::process::Server;
+use crate::client::{Answer, Client, Request, percent_encode};
+use crate::system::System;
 
 /// An event as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,8 +125,24 @@ pub fn time_us(text: &str) -> Result<i64> {
     Ok(text.parse::<Timestamp>()?.as_microsecond())
 }
 
+/// How long a store may still be away after a fault.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// Asks until the answer is another than that the store is away.
+fn ask(client: &mut Client, request: &Request) -> Result<Answer> {
+    let since = Instant::now();
+    loop {
+        let answer = client.send(request)?;
+        if answer.status != 503 || since.elapsed() > AWAY {
+            return Ok(answer);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn get<T: for<'a> Deserialize<'a>>(client: &mut Client, path: &str, query: &str) -> Result<T> {
-    let answer = client.send(&client.read(path, query))?;
+    let request = client.read(path, query);
+    let answer = ask(client, &request)?;
     ensure!(answer.status == 200, "{path}{query}: {} {:.500}", answer.status, answer.text());
     answer.json().with_context(|| path.to_owned())
 }
@@ -139,16 +155,18 @@ pub fn accounting(client: &mut Client) -> Result<AccountingSeen> {
     get(client, "/v1/api/accounting", "")
 }
 
-/// The ledger, from the admin address.
+/// The ledger, from an admin address.
 ///
 /// # Errors
 /// No answer, or not the expected one.
-pub fn ledger(server: &Server) -> Result<Vec<PartitionSeen>> {
+pub fn ledger(system: &dyn System) -> Result<Vec<PartitionSeen>> {
     #[derive(Deserialize)]
     struct Ledger {
         partitions: Vec<PartitionSeen>,
     }
-    let answer = server.admin_client().send(&Request::get("/ledger"))?;
+    let doors = system.doors();
+    let door = *doors.all().first().context("no front door")?;
+    let answer = ask(&mut doors.admin_client(door), &Request::get("/ledger"))?;
     ensure!(answer.status == 200, "/ledger: {} {:.500}", answer.status, answer.text());
     Ok(answer.json::<Ledger>()?.partitions)
 }
@@ -157,23 +175,29 @@ pub fn ledger(server: &Server) -> Result<Vec<PartitionSeen>> {
 ///
 /// # Errors
 /// They do not in time.
-pub fn wait_idle(server: &Server, jobs: &BTreeSet<Uuid>) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(60);
+pub fn wait_idle(system: &dyn System, jobs: &BTreeSet<Uuid>) -> Result<()> {
     let since = Instant::now();
-    let mut client = server.client();
+    let doors = system.doors();
+    let mut clients: Vec<Client> = doors.all().into_iter().map(|door| doors.client(door)).collect();
+    let mut pause = Duration::from_millis(10);
+    let mut turn = 0;
     loop {
-        let state = unfinished(&mut client, jobs);
+        // Through another door each time.
+        let number = turn % clients.len();
+        turn += 1;
+        let state = unfinished(&mut clients[number], jobs);
         if state.as_ref().is_ok_and(|(pending, open)| *pending == 0 && open.is_empty()) {
             return Ok(());
         }
-        let gone = Connection::open(server.address).is_err();
-        if gone || since.elapsed() > PATIENCE {
+        let gone = !doors.any_open();
+        if gone || since.elapsed() > system.patience() {
             bail!(
                 "never idle (gone: {gone}); pending and open jobs: {state:?}\n{}",
-                server.stderr()
+                system.stderr()
             );
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        pause = (pause * 11 / 10).min(Duration::from_millis(500));
     }
 }
 
@@ -190,19 +214,22 @@ fn unfinished(client: &mut Client, jobs: &BTreeSet<Uuid>) -> Result<(u64, Vec<Uu
     Ok((pending, jobs.iter().filter(|id| !ended(id)).copied().collect()))
 }
 
-/// Reads everything of these users, and all jobs, the ledger and the accounting.
+/// Reads everything of these users, and all jobs, the ledger and the accounting; each user through
+/// another door.
 ///
 /// # Errors
 /// No answer, or not the expected one.
-pub fn read_back(server: &Server, users: &BTreeSet<String>) -> Result<Seen> {
-    let mut client = server.client();
+pub fn read_back(system: &dyn System, users: &BTreeSet<String>) -> Result<Seen> {
+    let doors = system.doors();
+    let mut clients: Vec<Client> = doors.all().into_iter().map(|door| doors.client(door)).collect();
+    let count = clients.len();
     let mut seen = BTreeMap::new();
-    for user in users {
-        seen.insert(user.clone(), read_user(&mut client, user)?);
+    for (number, user) in users.iter().enumerate() {
+        seen.insert(user.clone(), read_user(&mut clients[number % count], user)?);
     }
-    let jobs = all_jobs(&mut client)?;
-    let accounting = accounting(&mut client)?;
-    Ok(Seen { users: seen, jobs, ledger: ledger(server)?, accounting })
+    let client = clients.last_mut().context("no front door")?;
+    let (jobs, accounting) = (all_jobs(client)?, accounting(client)?);
+    Ok(Seen { users: seen, jobs, ledger: ledger(system)?, accounting })
 }
 
 /// Reads everything of one user.
@@ -232,7 +259,8 @@ fn read_profile(client: &mut Client, user: &str) -> Result<Option<BTreeMap<Strin
         updated_at: String,
     }
     let path = format!("/v1/api/users/{}", percent_encode(user));
-    let answer = client.send(&client.read(&path, ""))?;
+    let request = client.read(&path, "");
+    let answer = ask(client, &request)?;
     if answer.status == 404 {
         return Ok(None);
     }
@@ -259,7 +287,8 @@ fn read_devices(
         devices: Vec<BTreeMap<String, &'a RawValue>>,
     }
     let path = format!("/v1/api/users/{}/devices", percent_encode(user));
-    let answer = client.send(&client.read(&path, ""))?;
+    let request = client.read(&path, "");
+    let answer = ask(client, &request)?;
     ensure!(answer.status == 200, "{path}: {} {:.500}", answer.status, answer.text());
     let mut devices = BTreeMap::new();
     for device in answer.json::<Devices<'_>>()?.devices {
@@ -304,7 +333,8 @@ pub fn read_events(client: &mut Client, user: &str, limit: usize) -> Result<Vec<
     let mut events: Vec<EventSeen> = Vec::new();
     let mut query = format!("&limit={limit}");
     loop {
-        let answer = client.send(&client.read(&path, &query))?;
+        let request = client.read(&path, &query);
+        let answer = ask(client, &request)?;
         ensure!(answer.status == 200, "{path}: {} {:.500}", answer.status, answer.text());
         let page: Page<'_> = answer.json()?;
         ensure!(page.events.len() <= limit, "a page of {} with limit {limit}", page.events.len());

@@ -64,6 +64,8 @@ impl fmt::Display for Violation {
 pub struct Circumstances {
     /// The server's clock went backwards: times of receipt do not order users against each other.
     pub clock_jumped: bool,
+    /// A broker was away for about as long as a producer waits: the log may hold a batch twice.
+    pub batches_repeated: bool,
     /// The history holds everything that was ever sent to the project, so totals can be compared.
     pub whole_history: bool,
 }

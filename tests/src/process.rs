@@ -1,4 +1,4 @@
-//! The real `millrace` binary as a child process: started on free ports, killed in `Drop`.
+//! The real binaries as child processes: started on free ports, killed in `Drop`.
 //!
 //! Owns finding, building, starting and ending processes. Must not know what they are asked.
 
@@ -37,25 +37,42 @@ pub fn target_folder() -> Result<PathBuf> {
 /// It cannot be built.
 pub fn millrace_binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}")));
+    find_or_build(&BUILT, "MILLRACE_BIN", ("millrace", "millrace"))
+}
+
+/// The binary that breaks a rule: `MILLRACE_BROKEN_BIN`, else built first.
+///
+/// # Errors
+/// It cannot be built.
+pub fn broken_binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    find_or_build(&BUILT, "MILLRACE_BROKEN_BIN", (env!("CARGO_PKG_NAME"), "broken"))
+}
+
+fn find_or_build(
+    built: &OnceLock<Result<PathBuf, String>>,
+    variable: &str,
+    (package, name): (&str, &str),
+) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let built = built.get_or_init(|| build(package, name).map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)
 }
 
-fn find_or_build() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("MILLRACE_BIN") {
-        return Ok(path.into());
-    }
+fn build(package: &str, name: &str) -> Result<PathBuf> {
     let folder = target_folder()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "millrace"]);
+    build.args(["build", "--quiet", "-p", package, "--bin", name]);
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     if folder.ends_with("release") {
         build.arg("--release");
     }
     let status = build.status()?;
-    ensure!(status.success(), "cargo build -p millrace: {status}");
-    Ok(folder.join("millrace"))
+    ensure!(status.success(), "cargo build -p {package} --bin {name}: {status}");
+    Ok(folder.join(name))
 }
 
 /// How to start a server.
@@ -63,22 +80,23 @@ fn find_or_build() -> Result<PathBuf> {
 pub struct Launch {
     /// The program.
     pub binary: PathBuf,
-    /// What comes first: `dev` and the like.
-    pub command: Vec<String>,
-    /// Its data folder.
-    pub data: PathBuf,
-    /// Further arguments.
+    /// Its command and arguments; `--json` is added.
     pub args: Vec<String>,
+    /// Where its standard error goes.
+    pub folder: PathBuf,
     /// Further environment.
     pub env: Vec<(String, String)>,
 }
 
-/// What the server says of itself on standard output when it is ready.
+/// What the server says of itself on standard output. A worker has no API, and only `millrace dev`
+/// makes a project.
 #[derive(Clone, Debug, Deserialize)]
 struct Greeting {
-    url: String,
+    url: Option<String>,
     admin_url: String,
+    #[serde(default)]
     project_id: String,
+    #[serde(default)]
     api_key: String,
 }
 
@@ -88,14 +106,24 @@ impl Launch {
     /// # Errors
     /// The binary cannot be built.
     pub fn dev(data: &Path) -> Result<Self> {
-        let (binary, data) = (millrace_binary()?, data.to_owned());
-        Ok(Self { binary, command: vec!["dev".into()], data, args: vec![], env: vec![] })
+        let folder = data.parent().context("the data folder has no parent")?.to_owned();
+        let launch = Self { binary: millrace_binary()?, args: vec![], folder, env: vec![] };
+        let data = data.to_str().context("the data folder's name is not text")?;
+        let anywhere = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        Ok(launch.args(&["dev", "--data", data]).args(&anywhere))
     }
 
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         self
     }
 
@@ -113,12 +141,9 @@ impl Launch {
     pub fn spawn(&self) -> Result<Starting> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = self.data.parent().context("the data folder has no parent")?;
-        let stderr = folder.join(format!("stderr-{number}.log"));
+        let stderr = self.folder.join(format!("stderr-{number}.log"));
         let mut command = Command::new(&self.binary);
-        command.args(&self.command).arg("--json").arg("--data").arg(&self.data);
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(&self.args);
+        command.args(&self.args).arg("--json");
         for (name, value) in &self.env {
             command.env(name, value);
         }
@@ -189,8 +214,8 @@ impl Starting {
             Err(error) => bail!("{error:#}\nstandard error:\n{}", tail(&self.stderr)),
         };
         let Self { child, stderr, launch } = self;
-        let address = address_of(&greeting.url)?;
         let admin = address_of(&greeting.admin_url)?;
+        let address = greeting.url.as_deref().map_or(Ok(admin), address_of)?;
         let (project, key) = (greeting.project_id, greeting.api_key);
         Ok(Server { child, stderr, launch, address, admin, project, key })
     }
@@ -219,6 +244,16 @@ impl Starting {
     }
 }
 
+/// The status of a route that needs no key.
+///
+/// # Errors
+/// No answer.
+pub fn probe(address: SocketAddr, path: &str) -> Result<u16> {
+    let mut connection = Connection::open(address)?;
+    connection.send(&Request::get(path).header("Connection", "close").bytes())?;
+    Ok(connection.answer()?.status)
+}
+
 fn address_of(url: &str) -> Result<SocketAddr> {
     let host = url.strip_prefix("http://").context("not an http address")?;
     Ok(host.trim_end_matches('/').parse()?)
@@ -237,11 +272,11 @@ pub struct Server {
     child: Owned,
     stderr: PathBuf,
     launch: Launch,
-    /// Where the API listens.
+    /// Where the API listens; of a worker, which has none, the same as `admin`.
     pub address: SocketAddr,
     /// Where metrics and the ledger are.
     pub admin: SocketAddr,
-    /// The demo project.
+    /// The demo project of `millrace dev`.
     pub project: String,
     /// A key of it, with every scope.
     pub key: String,
@@ -325,9 +360,7 @@ impl Server {
     /// # Errors
     /// No answer.
     pub fn probe(&self, path: &str) -> Result<u16> {
-        let mut connection = Connection::open(self.address)?;
-        connection.send(&Request::get(path).header("Connection", "close").bytes())?;
-        Ok(connection.answer()?.status)
+        probe(self.address, path)
     }
 
     /// Kills it as a power switch would, but for what the kernel still holds.
@@ -345,10 +378,32 @@ impl Server {
     /// # Errors
     /// It does not end.
     pub fn terminate(mut self) -> Result<(ExitStatus, Launch)> {
-        // A signal other than kill needs unsafe code; the shell has it built in.
-        let kill = format!("kill -TERM {}", self.pid());
-        Command::new("sh").args(["-c", &kill]).status()?;
+        self.signal("TERM")?;
         Ok((self.child.wait()?, self.launch.clone()))
+    }
+
+    /// Stops its clock: its connections stay open, and silent.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// A signal other than kill needs unsafe code; the shell has it built in.
+    fn signal(&self, name: &str) -> Result<()> {
+        let kill = format!("kill -{name} {}", self.pid());
+        let status = Command::new("sh").args(["-c", &kill]).status()?;
+        ensure!(status.success(), "{kill}: {status}");
+        Ok(())
     }
 
     /// Waits for it to end by itself.

@@ -3,6 +3,7 @@
 //! Owns the reading of answers: which of them is a promise, which a refusal, which neither.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use uuid::Uuid;
@@ -10,11 +11,23 @@ use uuid::Uuid;
 use crate::client::{Answer, Client, Connection, Request};
 use crate::generator::{Generator, Prepared};
 use crate::model::{Call, History, Outcome};
+use crate::system::Doors;
 
-/// One sender with its own connection.
+/// How long a sender waits before it sends again what was not accepted.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// The status of what was sent in part, on purpose.
+pub const CUT_SHORT: u16 = 0;
+
+/// The status of what could not be sent, because nobody listened.
+pub const UNREACHABLE: u16 = 1;
+
+/// One sender with its own connections, one to each door.
 #[derive(Debug)]
 pub struct Sender {
-    client: Client,
+    doors: Doors,
+    clients: Vec<Client>,
+    rest: Duration,
     generator: Generator,
     rng: fastrand::Rng,
     history: Arc<History>,
@@ -26,12 +39,13 @@ pub struct Sender {
 
 impl Sender {
     /// A sender.
-    pub fn new(client: Client, generator: Generator, history: Arc<History>, seed: u64) -> Self {
-        let rng = fastrand::Rng::with_seed(seed);
-        Self { client, generator, rng, history, surprises: Vec::new(), unanswered: Vec::new() }
+    pub fn new(doors: Doors, generator: Generator, history: Arc<History>, seed: u64) -> Self {
+        let (rng, rest) = (fastrand::Rng::with_seed(seed), generator.rest());
+        let (clients, surprises, unanswered) = (Vec::new(), Vec::new(), Vec::new());
+        Self { doors, clients, rest, generator, rng, history, surprises, unanswered }
     }
 
-    /// Sends `first`, and then up to `n` requests, until the server is gone or `stop` says so.
+    /// Sends `first`, and then up to `n` requests, until no door is left or `stop` says so.
     pub fn run(&mut self, first: &[Prepared], n: usize, stop: impl Fn() -> bool) {
         for prepared in first {
             self.exchange(prepared);
@@ -40,6 +54,7 @@ impl Sender {
             if stop() {
                 return;
             }
+            std::thread::sleep(self.rest);
             let prepared = self.generator.next_request();
             match self.rng.u32(..100) {
                 0..2 => self.hang_up(&prepared, true),
@@ -48,21 +63,40 @@ impl Sender {
                     if self.exchange(&prepared) {
                         continue;
                     }
-                    if Connection::open(self.client.address).is_err() {
+                    if !self.doors.any_open() {
                         self.unanswered.push(prepared);
                         return;
                     }
+                    std::thread::sleep(BACK_OFF);
                     self.exchange(&prepared);
                 }
             }
         }
     }
 
-    /// Sends a request and records its answer; `false`: there was none.
+    /// A client of some door, connected to it before if it was used before.
+    fn client(&mut self) -> &mut Client {
+        let doors = self.doors.all();
+        let door = doors[self.rng.usize(..doors.len())];
+        let known = self.clients.iter().position(|client| client.address == door.address);
+        let at = known.unwrap_or_else(|| {
+            self.clients.push(self.doors.client(door));
+            self.clients.len() - 1
+        });
+        &mut self.clients[at]
+    }
+
+    /// Sends a request and records its answer; `false`: there was none, or one that asks for
+    /// another try.
     pub fn exchange(&mut self, prepared: &Prepared) -> bool {
         let number = self.history.begin(Arc::clone(&prepared.call), prepared.key.clone());
-        let answer = self.request(prepared).and_then(|request| self.client.send(&request));
-        let answer = match answer {
+        let request = self.request(prepared);
+        let client = self.client();
+        if client.connect().is_err() {
+            self.history.end(number, Outcome::Refused(UNREACHABLE), None);
+            return false;
+        }
+        let answer = match request.and_then(|request| client.send(&request)) {
             Ok(answer) => answer,
             Err(error) => {
                 self.history.leave_open(number, format!("{error:#}"));
@@ -71,7 +105,10 @@ impl Sender {
         };
         match answer.status {
             202 => self.accepted(number, prepared, &answer),
-            503 => self.history.leave_open(number, "503".into()),
+            503 => {
+                self.history.leave_open(number, "503".into());
+                return false;
+            }
             408 => self.history.end(number, Outcome::Refused(408), None),
             status => {
                 self.history.end(number, Outcome::Refused(status), None);
@@ -104,7 +141,7 @@ impl Sender {
 
     fn request(&mut self, prepared: &Prepared) -> Result<Request> {
         let body = prepared.encoding.encode(prepared.text.as_bytes())?;
-        let mut request = self.client.call(prepared.path, body);
+        let mut request = self.client().call(prepared.path, body);
         if let Some(name) = prepared.encoding.name() {
             request = request.header("Content-Encoding", name);
         }
@@ -131,10 +168,12 @@ impl Sender {
             let least = bytes.len() - request.body.len();
             let most = if in_the_middle { bytes.len() - 1 } else { bytes.len() };
             let end = if in_the_middle { self.rng.usize(least..=most.max(least)) } else { most };
-            Connection::open(self.client.address)?.send(&bytes[..end])
+            Connection::open(self.client().address)?.send(&bytes[..end])
         });
         match sent {
-            Ok(()) if in_the_middle => self.history.end(number, Outcome::Refused(0), None),
+            Ok(()) if in_the_middle => {
+                self.history.end(number, Outcome::Refused(CUT_SHORT), None);
+            }
             Ok(()) => self.history.leave_open(number, "hung up".into()),
             Err(error) => self.history.leave_open(number, format!("{error:#}")),
         }

@@ -98,7 +98,8 @@ impl Asked {
                 asked.entry(topic).or_default().push(answer);
             }
             for (topic, answers) in asked {
-                let bounds = self.bounds(topic).map_err(|error| error.to_string());
+                let bounds = self.bounds(topic).or_else(|_| self.bounds_anew(topic));
+                let bounds = bounds.map_err(|error| error.to_string());
                 for answer in answers {
                     // Who asked may have given up.
                     let _ = answer.send(bounds.clone());
@@ -114,6 +115,13 @@ impl Asked {
         let ends = self.offsets(topic, Offset::End)?;
         let bounds = starts.into_iter().zip(ends);
         Ok(bounds.map(|(start, end)| Bounds { start, end: end.max(start) }).collect())
+    }
+
+    /// As [`Asked::bounds`], with leaders that are looked up again: after a broker's absence those
+    /// that were known may lead no more, or under another epoch.
+    fn bounds_anew(&self, topic: Topic) -> KafkaResult<Vec<Bounds>> {
+        self.consumer.fetch_metadata(Some(&self.config.topic_name(topic)), TIMEOUT)?;
+        self.bounds(topic)
     }
 
     /// The brokers take -2 and -1 for times: of the first record, and after the last.

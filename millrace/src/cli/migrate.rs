@@ -22,6 +22,11 @@ pub(crate) struct MigrateOptions {
     #[arg(hide_env_values = true, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) replication_factor: u16,
 
+    /// Copies of every row [default: as --replication-factor]
+    #[arg(long, env = "MILLRACE_CQL_REPLICATION_FACTOR", value_name = "N", hide_env_values = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=32))]
+    cql_replication_factor: Option<u16>,
+
     /// Copies of a record that must be there before it is acknowledged [default: 1 of 1, else 2]
     #[arg(long, env = "MILLRACE_MIN_INSYNC_REPLICAS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=32))]
@@ -59,6 +64,10 @@ pub(crate) enum Dialect {
 impl MigrateOptions {
     pub(crate) fn min_insync_replicas(&self) -> u16 {
         self.min_insync_replicas.unwrap_or(self.replication_factor.min(2))
+    }
+
+    pub(crate) fn cql_replication_factor(&self) -> u16 {
+        self.cql_replication_factor.unwrap_or(self.replication_factor)
     }
 
     /// Numbers that contradict each other.

@@ -121,8 +121,11 @@ pub(super) async fn connect(config: &Config) -> Result<Connection, StoreError> {
 }
 
 async fn schema_version(connection: &Connection) -> Result<u32, StoreError> {
-    let row: Option<(i32,)> = connection.row(&connection.statements.schema_version, &[]).await?;
-    Ok(row.and_then(|(version,)| u32::try_from(version).ok()).unwrap_or(0))
+    // A crash right after the migration may have left the row of its lock only.
+    let row: Option<(Option<i32>,)> =
+        connection.row(&connection.statements.schema_version, &[]).await?;
+    let version = row.and_then(|(version,)| version);
+    Ok(version.and_then(|version| u32::try_from(version).ok()).unwrap_or(0))
 }
 
 fn check_version(keyspace: &str, version: u32) -> Result<(), StoreError> {

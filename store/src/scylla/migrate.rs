@@ -71,11 +71,11 @@ pub async fn migrate(
         .when(|error| matches!(error, StoreError::Unavailable(_)))
         .await?;
     let keyspace = &config.keyspace;
-    let made_keyspace = make_keyspace(&session, keyspace, replication_factor).await?;
     let dialect = match dialect {
         Some(dialect) => dialect,
         None => detect(&session).await?,
     };
+    let made_keyspace = make_keyspace(&session, keyspace, dialect, replication_factor).await?;
     // What another migration is making is listed a moment before it can be used.
     let delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
@@ -95,6 +95,7 @@ pub async fn migrate(
 async fn make_keyspace(
     session: &Session,
     keyspace: &str,
+    dialect: Dialect,
     replication_factor: u32,
 ) -> Result<bool, StoreError> {
     if keyspace_exists(session, keyspace).await? {
@@ -117,8 +118,14 @@ async fn make_keyspace(
         let datacenter = datacenter.replace('\'', "''");
         replication.push_str(&format!(", '{datacenter}': {replication_factor}"));
     }
-    let text =
-        format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{replication}}}");
+    // Conditional writes need it on ScyllaDB before 2025.4, by its manual; not tried.
+    let tablets = match dialect {
+        Dialect::ScyllaDb => " AND tablets = {'enabled': false}",
+        Dialect::Portable => "",
+    };
+    let text = format!(
+        "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{replication}}}{tablets}"
+    );
     run(session, &text).await?;
     Ok(true)
 }

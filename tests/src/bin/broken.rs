@@ -1,12 +1,13 @@
-//! `millrace` with one rule broken on purpose: `MILLRACE_BREAK=<name> broken dev …`.
+//! `millrace` with one rule broken on purpose: `MILLRACE_BREAK=<name> broken dev …`, or a front door
+//! or worker.
 //!
 //! Shows that the delivery oracle can fail. The names are those of [`Breakage`]. One of them breaks
 //! no rule: engines that fail for a while, which the product must live with.
 
 use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millrace::Engines;
@@ -46,6 +47,13 @@ enum Breakage {
     OldestWins,
     /// One outcome too many is counted.
     Miscount,
+    /// The resume point is the frontier, as if nothing acknowledged were ever forgotten.
+    ResumeAtFrontier,
+    /// Whoever begins anew goes on under the epoch that is there.
+    SharedEpoch,
+    /// A user's device rows are erased at once, and only when that has settled the claims that
+    /// they lead to.
+    ListFirst,
     /// No rule is broken: for some seconds the store is away again and again, commits and appends
     /// that took place are reported as failed.
     FlakyEngines,
@@ -61,6 +69,9 @@ fn main() -> ExitCode {
         "lose-events" => Breakage::LoseEvents,
         "oldest-wins" => Breakage::OldestWins,
         "miscount" => Breakage::Miscount,
+        "resume-at-frontier" => Breakage::ResumeAtFrontier,
+        "shared-epoch" => Breakage::SharedEpoch,
+        "list-first" => Breakage::ListFirst,
         "flaky-engines" => Breakage::FlakyEngines,
         _ => {
             eprintln!("MILLRACE_BREAK={name:?} is no breakage");
@@ -70,8 +81,8 @@ fn main() -> ExitCode {
     millrace::main(move |engines| {
         let (log, store) = (engines.log, engines.store);
         let log = Arc::new(BrokenLog { inner: log, breakage, appends: AtomicU64::new(0) });
-        let (count, since) = (AtomicU64::new(0), Instant::now());
-        let store = Arc::new(BrokenStore { inner: store, breakage, count, since });
+        let (count, since, held) = (AtomicU64::new(0), Instant::now(), Mutex::default());
+        let store = Arc::new(BrokenStore { inner: store, breakage, count, since, held });
         Engines { log, store, ..engines }
     })
 }
@@ -138,6 +149,8 @@ struct BrokenStore {
     breakage: Breakage,
     count: AtomicU64,
     since: Instant,
+    /// Claims that are to be erased too late.
+    held: Mutex<Vec<Write>>,
 }
 
 impl BrokenStore {
@@ -194,16 +207,47 @@ impl BrokenStore {
                 }
                 vec![write]
             }
+            (Breakage::ListFirst, Change::EndLife { user }) => {
+                let rows = Write { change: Change::EraseDevices { user: user.clone() }, ..once };
+                vec![write, rows]
+            }
+            (Breakage::ListFirst, Change::EraseClaim { .. }) => {
+                self.held().push(write);
+                vec![]
+            }
+            (Breakage::ListFirst, Change::EraseDevices { user: erased }) => {
+                let of = |held: &mut Write| match &held.change {
+                    Change::EraseClaim { user, .. } => user == erased && held.stamp <= once.stamp,
+                    _ => false,
+                };
+                self.held().extract_if(.., of).collect()
+            }
             _ => vec![write],
         }
     }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Write>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The row from which the next epoch would begin, but in the same one.
+fn begin_again(row: LedgerRow) -> LedgerRow {
+    let epoch = row.epoch;
+    LedgerRow { epoch, ..row.next_epoch() }
 }
 
 impl Store for BrokenStore {
     fn commit(&self, mut commit: Commit) -> Answer<'_, ()> {
         commit.writes = commit.writes.into_iter().flat_map(|w| self.instead(w)).collect();
-        if self.breakage == Breakage::Miscount && !commit.writes.is_empty() {
+        if self.breakage == Breakage::Miscount && commit.ledger.frontier > 0 {
             commit.ledger.counts.add("", Outcome::Stored, 1);
+        }
+        if self.breakage == Breakage::ResumeAtFrontier {
+            let row = &mut commit.ledger;
+            (row.settled, row.resume, row.resume_time_us) =
+                (row.frontier, row.frontier, row.time_us);
+            row.resume_counts.clone_from(&row.counts);
         }
         if self.flaky() {
             let fails = self.nth();
@@ -241,7 +285,17 @@ impl Store for BrokenStore {
     }
 
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
-        self.ask(|store| store.claim(topic, partition))
+        if self.breakage != Breakage::SharedEpoch {
+            return self.ask(|store| store.claim(topic, partition));
+        }
+        Box::pin(async move {
+            let rows = self.inner.ledger().await?;
+            let mine = |row: &LedgerRow| (row.topic, row.partition) == (topic, partition);
+            match rows.into_iter().find(mine) {
+                Some(row) => Ok(begin_again(row)),
+                None => self.inner.claim(topic, partition).await,
+            }
+        })
     }
 
     fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64> {

@@ -51,13 +51,14 @@ impl<'i, 'h> Claims<'i, 'h> {
     }
 
     /// Whether nobody may own it: every live link may have ended, or may have been followed by
-    /// another user's link that has ended or is erased.
+    /// another user's link that has ended. One that is erased leaves the device to whom it was
+    /// taken from.
     fn may_be_nobodys(&self) -> bool {
         let mut live = self.all.iter().filter(|a| a.live() && !a.item.unlink);
         live.all(|link| {
             let moved = |to: &&Attempt<'_, Device>| {
                 let away = !to.item.unlink && to.item.user != link.item.user;
-                away && !self.before(to, link) && (!to.live() || self.may_have_ended(to))
+                away && !self.before(to, link) && self.may_have_ended(to)
             };
             self.may_have_ended(link) || self.all.iter().any(moved) || self.superseded(link)
         })

@@ -261,6 +261,17 @@ fn a_device_that_nobody_owns_or_that_was_erased_is_not_seen() {
 }
 
 #[test]
+fn a_device_whose_last_owner_is_erased_goes_back_to_the_one_before() {
+    let mut scene = Scene::new(&["u", "v"]);
+    scene.accept(device(Some("u"), Some(10), false));
+    scene.accept(device(Some("v"), Some(20), false));
+    scene.delete("v");
+    assert!(scene.rules().contains(&Rule::Lost));
+    scene.see_device("u");
+    assert!(!scene.rules().contains(&Rule::Lost) && !scene.rules().contains(&Rule::Owner));
+}
+
+#[test]
 fn equal_times_of_two_users_are_decided_by_acceptance_or_open_where_it_overlapped() {
     let mut scene = Scene::new(&["u", "v"]);
     scene.accept(device(Some("u"), Some(10), false));
