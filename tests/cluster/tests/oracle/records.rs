@@ -1,7 +1,7 @@
 //! What stands in the topics: ours, read by a foreign client, and foreign, read by us.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use millrace_cluster::Cluster;
@@ -12,6 +12,8 @@ use millrace_tests::generator::path;
 use millrace_tests::observe;
 use millrace_tests::system::System;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
@@ -175,6 +177,58 @@ fn foreign_records_become_dead_letters_and_the_partition_goes_on() -> Result<()>
     let seen = observe::read_back(&scene.split, &users.into_iter().collect())?;
     ensure!(seen.users.values().all(|user| user.profile.is_some()), "a profile is missing");
     ensure!(!scene.split.panicked()?, "a panic:\n{}", scene.split.stderr());
+    Ok(())
+}
+
+/// Sets how large a record a topic takes; the rest as `millrace migrate` sets it.
+fn limit(cluster: &Cluster, topic: &str, max_message_bytes: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap());
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let topic = AlterConfig::new(ResourceSpecifier::Topic(topic))
+        .set("max.message.bytes", max_message_bytes)
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("cleanup.policy", "delete");
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(admin.alter_configs([&topic], &AdminOptions::new()))?;
+    ensure!(done.iter().all(std::result::Result::is_ok), "{done:?}");
+    Ok(())
+}
+
+#[test]
+#[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
+fn dead_letters_that_cannot_be_written_stop_the_partition_and_lose_nothing() -> Result<()> {
+    let (_turn, cluster) = cluster()?;
+    let scene = scene(cluster, "unwritable")?;
+    let letters = format!("{}.events.dlq", scene.spec.name);
+    limit(cluster, &letters, "100")?;
+    produce(cluster, &format!("{}.events", scene.spec.name))?;
+    // Somebody whose records come after the foreign ones.
+    let behind = |user: &String| partition_of(&user_key(user), PARTITIONS) == 0;
+    let user = (0..).map(|n| format!("w{n}")).find(behind).context("no such user")?;
+    let event = format!(r#"{{"events":[{{"id":"a","name":"n","user_id":"{user}"}}]}}"#);
+    send(&scene, path::EVENTS, &event)?;
+    let since = Instant::now();
+    while !scene.split.stderr().contains("dead letters:") {
+        ensure!(since.elapsed() < PATIENCE, "nobody said a word:\n{}", scene.split.stderr());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let frontier = || -> Result<u64> {
+        let mut ledger = observe::ledger(&scene.split)?.into_iter();
+        let here = ledger.find(|row| row.topic == "millrace.events" && row.partition == 0);
+        Ok(here.context("no row")?.frontier)
+    };
+    ensure!(frontier()? == 0, "the partition went on to {}", frontier()?);
+
+    limit(cluster, &letters, "2097152")?;
+    observe::wait_idle(&scene.split, &BTreeSet::new())?;
+    let foreign = foreign_records();
+    ensure!(frontier()? == foreign.len() as u64 + 1, "{}", frontier()?);
+    buried(Topic::Events, &foreign, &foreign::read(cluster, &letters, foreign.len())?)?;
+    let seen = observe::read_back(&scene.split, &BTreeSet::from([user]))?;
+    ensure!(seen.users.values().all(|user| user.events.len() == 1), "the event is missing");
     Ok(())
 }
 
