@@ -116,11 +116,12 @@ fn managed(data: &Path, common: &Common, command: admin::Command) -> Result<()> 
 }
 
 fn serving(common: &Common) -> Result<()> {
-    logging::init(&common.log, "info")
+    // The driver tells of every try; the store says once what it means.
+    logging::init(&common.log, "info,scylla=error")
 }
 
 fn managing(common: &Common) -> Result<()> {
-    logging::init(&common.log, "warn")
+    logging::init(&common.log, "warn,scylla=error")
 }
 
 fn runtime() -> Result<Runtime> {
