@@ -50,7 +50,8 @@ pub struct ApiKey {
     pub revoked_us: Option<i64>,
 }
 
-/// People and keys. Durable when acknowledged.
+/// People and keys. Durable when acknowledged where [`crate::Store::settle`] is zero; elsewhere a
+/// crash of all copies may take back what is younger than that.
 pub trait AccountStore: Send + Sync + 'static {
     /// Adds a project.
     ///

@@ -53,8 +53,8 @@ pub trait Store: Send + Sync + 'static {
     fn persist(&self) -> Answer<'_, ()>;
 
     /// Claims a partition: writes a ledger row under a new epoch that begins at the resume point
-    /// of the newest one (or at 0) and is shared with nobody. Reading the one and writing the other
-    /// are indivisible, and no crash may undo it.
+    /// of the newest one (or at 0) and is shared with nobody, whatever a crash makes the store
+    /// forget. From the first moment of the claim commits under older epochs are refused.
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
 
     /// The newest epoch of a partition; 0 before its first claim.
@@ -133,4 +133,14 @@ pub enum StoreError {
     /// The row exists already.
     #[error("{0} exists already")]
     Exists(String),
+}
+
+impl StoreError {
+    /// A topic has another number of partitions than it was registered with.
+    pub(crate) fn other_partitions(topic: Topic, registered: u32, wanted: u32) -> Self {
+        Self::Invalid(format!(
+            "topic {topic} was registered with {registered} partitions, not {wanted}: set the \
+             number back, because changing it breaks the order of each user's records"
+        ))
+    }
 }

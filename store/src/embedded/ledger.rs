@@ -112,11 +112,7 @@ impl Engine {
         };
         let registered: Registered = value::read_plain(Space::Topics, &stored)?;
         if registered.partitions != partitions {
-            return Err(StoreError::Invalid(format!(
-                "topic {topic} was registered with {} partitions, not {partitions}: set the number \
-                 back, because changing it breaks the order of each user's records",
-                registered.partitions
-            )));
+            return Err(StoreError::other_partitions(topic, registered.partitions, partitions));
         }
         Ok(registered.base)
     }

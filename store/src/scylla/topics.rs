@@ -25,11 +25,7 @@ impl Connection {
             None => self.register(topic, partitions).await?,
         };
         if registered.partitions != partitions {
-            return Err(StoreError::Invalid(format!(
-                "topic {topic} was registered with {} partitions, not {partitions}: set the number \
-                 back, because changing it breaks the order of each user's records",
-                registered.partitions
-            )));
+            return Err(StoreError::other_partitions(topic, registered.partitions, partitions));
         }
         Ok(registered.base)
     }
