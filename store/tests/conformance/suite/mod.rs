@@ -95,10 +95,18 @@ pub(crate) struct Worker<'s, S> {
 
 impl<'s, S: Store> Worker<'s, S> {
     pub(crate) async fn claim(store: &'s S, topic: Topic, partition: u32) -> Self {
-        let generation = store.generation().await.unwrap();
-        let ledger = store.claim(topic, partition).await.unwrap();
-        let base = store.topic_base(topic, 4).await.unwrap();
-        Self { store, base, generation, ledger }
+        Self::try_claim(store, topic, partition).await.unwrap()
+    }
+
+    pub(crate) async fn try_claim(
+        store: &'s S,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<Self, StoreError> {
+        let generation = store.generation().await?;
+        let ledger = store.claim(topic, partition).await?;
+        let base = store.topic_base(topic, 4).await?;
+        Ok(Self { store, base, generation, ledger })
     }
 
     /// Commits changes, each caused by the record at its offset.
