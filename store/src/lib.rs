@@ -12,11 +12,15 @@ use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
 mod account;
+mod document;
 pub mod embedded;
 mod row;
 pub mod scylla;
 
 pub use account::{AccountStore, ApiKey, Project, Scope};
+pub use document::{
+    AuditQuery, AuditRow, Document, DocumentChange, DocumentStore, Expect, Kind,
+};
 pub use row::{
     Cell, Cells, Change, Claim, Commit, Completion, DeviceRow, Devices, Erasure, EventQuery,
     EventRow, JobRow, LedgerRow, ProfileRow, Stamp, Version, Write,
