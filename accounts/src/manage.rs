@@ -10,6 +10,7 @@ use millrace_schema::time::wall_clock_us;
 use millrace_store::{AccountStore, ApiKey, Project, Scope, StoreError};
 use uuid::Uuid;
 
+use crate::audit::{Actor, Audit, Entry};
 use crate::claims::US_PER_SECOND;
 use crate::{Signer, Verifier};
 
@@ -22,6 +23,7 @@ pub struct Accounts {
     store: Arc<dyn AccountStore>,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
+    audit: Option<Arc<Audit>>,
 }
 
 /// A key that was just minted. The token is kept nowhere else.
@@ -82,7 +84,15 @@ pub enum AccountError {
 impl Accounts {
     /// Accounts in a store, with keys minted by `signer`; revocations reach `verifier` at once.
     pub fn new(store: Arc<dyn AccountStore>, signer: Arc<Signer>, verifier: Arc<Verifier>) -> Self {
-        Self { store, signer, verifier }
+        Self { store, signer, verifier, audit: None }
+    }
+
+    /// The same, with an entry in the audit log for every change. It is written before the change,
+    /// because the two cannot be one: no change is without its entry, but an entry may tell of a
+    /// change that then failed.
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<Audit>) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// Adds a project.
@@ -99,6 +109,11 @@ impl Accounts {
         }
         let project =
             Project { id: id.to_owned(), name: name.to_owned(), created_us: wall_clock_us() };
+        if self.store.projects().await?.iter().any(|known| known.id == id) {
+            return Err(StoreError::Exists(format!("project {id:?}")).into());
+        }
+        let entry = entry("create", format!("project:{id}"), "project made").with_new(&project);
+        self.note(entry).await?;
         self.store.create_project(project.clone()).await?;
         Ok(project)
     }
@@ -174,6 +189,10 @@ impl Accounts {
     /// # Errors
     /// There is no such key.
     pub async fn revoke_key(&self, id: Uuid) -> Result<(), AccountError> {
+        if !self.store.keys().await?.iter().any(|key| key.id == id) {
+            return Err(AccountError::UnknownKey(id));
+        }
+        self.note(entry("update", format!("key:{id}"), "key revoked")).await?;
         if !self.store.revoke_key(id, wall_clock_us()).await? {
             return Err(AccountError::UnknownKey(id));
         }
@@ -183,9 +202,23 @@ impl Accounts {
 
     async fn add(&self, key: ApiKey) -> Result<NewKey, AccountError> {
         let token = self.signer.mint(&key).map_err(AccountError::Signing)?;
+        let entry = entry("create", format!("key:{}", key.id), "key made").with_new(&key);
+        self.note(entry).await?;
         self.store.create_key(key.clone()).await?;
         Ok(NewKey { key, token })
     }
+
+    async fn note(&self, entry: Entry) -> Result<(), AccountError> {
+        match &self.audit {
+            Some(audit) => Ok(audit.write(entry).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Projects and keys are changed at the command line only.
+fn entry(event_type: &'static str, resource: String, description: &'static str) -> Entry {
+    Entry::new(event_type, Actor::Operator, resource, description)
 }
 
 fn end_us(created_us: i64, lifetime: Duration) -> Result<i64, AccountError> {

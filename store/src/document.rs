@@ -2,10 +2,17 @@
 //!
 //! What a document means is decided in `accounts`; here it is a text with a version.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Answer;
+use crate::{Answer, StoreError};
+
+/// Documents of one change, at most.
+pub const CHANGED_DOCUMENTS_MAX: usize = 500;
+/// Audit entries of one change, and of one answer, at most.
+pub const AUDIT_ENTRIES_MAX: usize = 1_000;
 
 /// What a document is about. Documents of a kind are sorted by their key's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,14 +33,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::User,
-        Self::Email,
-        Self::Consent,
-        Self::Session,
-        Self::BackOffice,
-        Self::Counter,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Email, Self::Consent, Self::Session, Self::BackOffice, Self::Counter];
 
     /// Its name in the tables.
     pub const fn name(self) -> &'static str {
@@ -111,8 +112,50 @@ pub struct AuditQuery {
     pub from_us: Option<i64>,
     /// Before, microseconds.
     pub to_us: Option<i64>,
-    /// At most so many.
+    /// At most so many, and no more than [`AUDIT_ENTRIES_MAX`].
     pub limit: usize,
+}
+
+impl AuditQuery {
+    /// How many entries answer it at most.
+    pub(crate) fn bound(&self) -> usize {
+        self.limit.min(AUDIT_ENTRIES_MAX)
+    }
+
+    /// Whether an entry is asked for. E-mail addresses are the same in any case of letters.
+    pub(crate) fn admits(&self, row: &AuditRow) -> bool {
+        let is_of = |email: &String| {
+            row.user_email.as_ref().is_some_and(|of| of.to_lowercase() == email.to_lowercase())
+        };
+        (self.event_types.is_empty() || self.event_types.contains(&row.event_type))
+            && self.user_id.is_none_or(|user_id| row.user_id == Some(user_id))
+            && self.user_email.as_ref().is_none_or(is_of)
+            && self.from_us.is_none_or(|from_us| row.time_us >= from_us)
+            && self.to_us.is_none_or(|to_us| row.time_us < to_us)
+    }
+}
+
+/// Refuses a change that is too large, or whose parts could contradict each other.
+pub(crate) fn check_change(
+    changes: &[DocumentChange],
+    audit: &[AuditRow],
+) -> Result<(), StoreError> {
+    if changes.len() > CHANGED_DOCUMENTS_MAX || audit.len() > AUDIT_ENTRIES_MAX {
+        return Err(StoreError::Invalid(format!(
+            "a change of {} documents and {} audit entries: at most {CHANGED_DOCUMENTS_MAX} and \
+             {AUDIT_ENTRIES_MAX} change together; make several changes of it",
+            changes.len(),
+            audit.len()
+        )));
+    }
+    let mut documents = BTreeSet::new();
+    match changes.iter().find(|change| !documents.insert((change.kind, &change.key))) {
+        Some(twice) => Err(StoreError::Invalid(format!(
+            "a change names the {} document with one key twice: name it once",
+            twice.kind.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Documents and the audit log. Durable when acknowledged where [`crate::Store::settle`] is zero;
@@ -132,10 +175,12 @@ pub trait DocumentStore: Send + Sync + 'static {
 
     /// Changes documents together and writes their audit entries, if everything expected is so:
     /// all of it or nothing. `false`: something was not as expected. With no changes it only
-    /// writes the entries.
+    /// writes the entries. To remove what is expected to be absent only demands that it is.
     ///
     /// # Errors
-    /// After [`crate::StoreError::Unavailable`] it may have happened all the same.
+    /// [`StoreError::Invalid`] if it is larger than [`CHANGED_DOCUMENTS_MAX`] and
+    /// [`AUDIT_ENTRIES_MAX`] allow, or names a document twice.
+    /// After [`StoreError::Unavailable`] it may have happened all the same.
     fn change(&self, changes: Vec<DocumentChange>, audit: Vec<AuditRow>) -> Answer<'_, bool>;
 
     /// Entries of the audit log.

@@ -19,7 +19,8 @@ pub mod scylla;
 
 pub use account::{AccountStore, ApiKey, Project, Scope};
 pub use document::{
-    AuditQuery, AuditRow, Document, DocumentChange, DocumentStore, Expect, Kind,
+    AUDIT_ENTRIES_MAX, AuditQuery, AuditRow, CHANGED_DOCUMENTS_MAX, Document, DocumentChange,
+    DocumentStore, Expect, Kind,
 };
 pub use row::{
     Cell, Cells, Change, Claim, Commit, Completion, DeviceRow, Devices, Erasure, EventQuery,

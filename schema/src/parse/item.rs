@@ -14,7 +14,7 @@ use crate::time::Micros;
 use crate::timestamp;
 
 /// User ids that begin so are ours; no client may name one.
-const RESERVED_PREFIX: &str = "ad_log:";
+pub(super) const RESERVED_PREFIX: &str = "ad_log:";
 
 /// The checks of one item, and where their faults go.
 #[derive(Debug)]
@@ -53,6 +53,26 @@ impl Checks<'_> {
             Node::String(text) => Some(text),
             _ => self.refuse_field(field, Fault::Type("a string")),
         }
+    }
+
+    pub(super) fn required_string<'a>(
+        &mut self,
+        field: &'static str,
+        value: Option<Value<'a>>,
+    ) -> Option<&'a str> {
+        let value = self.required(field, value)?;
+        self.string(field, value)
+    }
+
+    /// A required string of 1 to `limit` bytes.
+    pub(super) fn required_text<'a>(
+        &mut self,
+        field: &'static str,
+        value: Option<Value<'a>>,
+        limit: usize,
+    ) -> Option<&'a str> {
+        let value = self.required(field, value)?;
+        self.text(field, value, limit)
     }
 
     /// A string of 1 to `limit` bytes.

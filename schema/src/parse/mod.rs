@@ -1,4 +1,4 @@
-//! The bodies of the five ingestion calls: read once, checked, and borrowed.
+//! The bodies of the five ingestion calls and of the two log calls: read once, checked, and borrowed.
 //!
 //! Owns what a body may look like and the words in which it is refused. Must not know how a body
 //! came here, nor whether one bad item refuses the others.
@@ -6,6 +6,7 @@
 //! The text is read by simd-json into a flat tape, without building a tree; what must be kept as
 //! sent (items, `properties`, unknown members of events) is sliced from the body.
 
+mod ad;
 mod cursor;
 mod deletion;
 mod fault;
@@ -16,6 +17,7 @@ mod reader;
 use std::borrow::Cow;
 
 use simd_json::{Node, StaticNode};
+use uuid::Uuid;
 
 use crate::error::ItemErrors;
 use crate::limits::{ITEMS_PER_CALL, JSON_DEPTH, Limits};
@@ -221,6 +223,35 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Deletion<'a>, ItemErrors> {
         let read = |document: Document<'_, 'a>| deletion::one_user(document.cursor(), limits);
+        self.reader.document(body, Text::Body { member: "" }, read)?
+    }
+
+    /// Reads an ad log; always JSON.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn ad_log<'a>(
+        &'a mut self,
+        body: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Event<'a>, ItemErrors> {
+        let read = |document: Document<'_, 'a>| ad::ad_log(document.cursor(), limits);
+        self.reader.document(body, Text::Body { member: "" }, read)?
+    }
+
+    /// Reads an activity that was received at `received_us`, as the event of an id; always JSON.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn activity<'a>(
+        &'a mut self,
+        body: &'a [u8],
+        limits: &Limits,
+        received_us: Micros,
+        id: Uuid,
+    ) -> Result<Event<'a>, ItemErrors> {
+        let read =
+            |document: Document<'_, 'a>| ad::activity(document.cursor(), limits, received_us, id);
         self.reader.document(body, Text::Body { member: "" }, read)?
     }
 

@@ -12,7 +12,8 @@ use crate::embedded::value;
 
 /// The filter of a keyspace, if its rows expire.
 pub(super) fn filter_of(keyspace: &str) -> Option<Arc<dyn Factory>> {
-    let space = [Space::Events, Space::EventTimes].into_iter().find(|s| s.name() == keyspace)?;
+    let expiring = [Space::Events, Space::EventTimes, Space::Documents];
+    let space = expiring.into_iter().find(|s| s.name() == keyspace)?;
     Some(Arc::new(Expiry(space)))
 }
 

@@ -4,9 +4,9 @@ use millrace_schema::time::Micros;
 use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::embedded::failure::undecodable;
 use crate::embedded::space::Space;
+use crate::{Kind, StoreError};
 
 /// fjall panics on a longer key, when it writes and when it reads.
 const KEY_BYTES: usize = u16::MAX as usize;
@@ -43,6 +43,7 @@ impl Key {
         self
     }
 
+    /// A time, or another number that may be negative.
     fn time(self, time_us: Micros) -> Self {
         self.tail(&((time_us as u64) ^ (1 << 63)).to_be_bytes())
     }
@@ -200,6 +201,20 @@ pub(super) fn topic(topic: Topic) -> Key {
 /// A key that is one id and nothing else, so that rows are sorted by it.
 pub(super) fn id(id: &[u8]) -> Key {
     Key::new().tail(id)
+}
+
+/// A document; with a part of its key, the prefix of those whose keys begin with it.
+pub(super) fn document(kind: Kind, key: &str) -> Key {
+    Key::new().text(kind.name()).tail(key.as_bytes())
+}
+
+pub(super) fn audit(time_us: Micros, id: i64) -> Key {
+    Key::new().time(time_us).time(id)
+}
+
+/// Where the audit entries of a time begin.
+pub(super) fn audit_from(time_us: Micros) -> Key {
+    Key::new().time(time_us)
 }
 
 /// Text of a key.

@@ -27,6 +27,8 @@
 //! | `topics` | topic | base, number of partitions |
 //! | `projects` | id | project |
 //! | `keys` | id | key, with its revocation |
+//! | `documents` | kind, key | version (as if a stamp), expiry, text |
+//! | `audit` | time, id | entry |
 //!
 //! A profile or a device is one row a property, so that a merge writes what changed and reads
 //! nothing. Erasing iterates and removes; since `erasures` holds the stamp below which a user's
@@ -54,6 +56,7 @@ use crate::{
 
 mod accounts;
 mod apply;
+mod documents;
 mod draft;
 mod expiry;
 mod failure;

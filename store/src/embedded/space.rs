@@ -21,6 +21,8 @@ pub(super) enum Space {
     Topics,
     Projects,
     Keys,
+    Documents,
+    Audit,
 }
 
 impl Space {
@@ -39,6 +41,8 @@ impl Space {
             Self::Topics => "topics",
             Self::Projects => "projects",
             Self::Keys => "keys",
+            Self::Documents => "documents",
+            Self::Audit => "audit",
         }
     }
 
@@ -70,6 +74,8 @@ pub(super) struct Spaces {
     topics: Keyspace,
     projects: Keyspace,
     keys: Keyspace,
+    documents: Keyspace,
+    audit: Keyspace,
 }
 
 impl Spaces {
@@ -94,6 +100,8 @@ impl Spaces {
             topics: open(Space::Topics)?,
             projects: open(Space::Projects)?,
             keys: open(Space::Keys)?,
+            documents: open(Space::Documents)?,
+            audit: open(Space::Audit)?,
         })
     }
 
@@ -112,6 +120,8 @@ impl Spaces {
             Space::Topics => &self.topics,
             Space::Projects => &self.projects,
             Space::Keys => &self.keys,
+            Space::Documents => &self.documents,
+            Space::Audit => &self.audit,
         }
     }
 }

@@ -17,6 +17,7 @@ use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::value::{CqlValue, Row};
 use tokio::sync::Semaphore;
 
+use super::documents::Changes;
 use super::failure::{failed, is_worth_another_try, no_rows, other_rows, unreadable};
 use super::generation::Generations;
 use super::statements::{Kind, Prepared, Profiles, Statements};
@@ -32,6 +33,7 @@ pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) statements: Statements,
     pub(super) generations: Generations,
+    pub(super) changes: Changes,
     profiles: Profiles,
     permits: Semaphore,
 }
@@ -51,7 +53,8 @@ impl Connection {
         in_flight_max: usize,
     ) -> Self {
         let permits = Semaphore::new(in_flight_max);
-        Self { session, statements, generations, profiles, permits }
+        let changes = Changes::default();
+        Self { session, statements, generations, changes, profiles, permits }
     }
 
     /// All rows, from the first page to the last; a page over tombstones may be empty.
@@ -146,11 +149,18 @@ impl Connection {
         values: &[Value<'_>],
     ) -> Result<bool, StoreError> {
         let send = || self.session.execute_unpaged(&prepared.statement, values);
-        let result = self.send(prepared.kind, send).await?;
-        // Where it held, Cassandra answers with this column alone.
-        let rows: Vec<Row> = decode(result)?;
-        let applied = rows.first().and_then(|row| row.columns.first());
-        Ok(matches!(applied, Some(Some(CqlValue::Boolean(true)))))
+        has_held(self.send(prepared.kind, send).await?)
+    }
+
+    /// Sends conditional writes to one partition, as one; whether all conditions held. An error:
+    /// nobody knows.
+    pub(super) async fn apply_together(&self, writes: Vec<Bound<'_>>) -> Result<bool, StoreError> {
+        let statement = |bound: &Bound<'_>| BatchStatement::from(bound.prepared.statement.clone());
+        let statements = writes.iter().map(statement).collect();
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_execution_profile_handle(Some(self.profiles.get(Kind::Lwt)));
+        let values: Vec<_> = writes.iter().map(|bound| &*bound.values).collect();
+        has_held(self.send(Kind::Lwt, || self.session.batch(&batch, &values)).await?)
     }
 
     async fn send<T, F, S>(&self, kind: Kind, send: S) -> Result<T, StoreError>
@@ -195,6 +205,13 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
+}
+
+fn has_held(result: QueryResult) -> Result<bool, StoreError> {
+    // Where it held, Cassandra answers with this column alone.
+    let rows: Vec<Row> = decode(result)?;
+    let applied = rows.first().and_then(|row| row.columns.first());
+    Ok(matches!(applied, Some(Some(CqlValue::Boolean(true)))))
 }
 
 fn following(next: PagingStateResponse) -> Option<PagingState> {

@@ -32,10 +32,12 @@ use crate::{
 };
 
 mod accounts;
+mod audit;
 mod commit;
 mod config;
 mod connect;
 mod connection;
+mod documents;
 mod events;
 mod failure;
 mod generation;

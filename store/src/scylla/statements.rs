@@ -228,4 +228,32 @@ statements! {
         revoked_us) VALUES (?, ?, ?, ?, ?, ?) IF NOT EXISTS";
     revoke_key: Lwt "UPDATE {ks}.api_keys SET revoked_us = ? WHERE key_id = ? \
         IF revoked_us = null";
+
+    document: Read "SELECT version, text, expires_us FROM {ks}.documents \
+        WHERE shard = ? AND kind = ? AND key = ?";
+    documents: Read "SELECT key, version, text, expires_us FROM {ks}.documents \
+        WHERE shard = ? AND kind = ? AND key >= ?";
+    put_document: Lwt "UPDATE {ks}.documents USING TTL ? SET version = ?, text = ?, \
+        expires_us = ? WHERE shard = ? AND kind = ? AND key = ? IF version = null";
+    replace_document: Lwt "UPDATE {ks}.documents USING TTL ? SET version = ?, text = ?, \
+        expires_us = ? WHERE shard = ? AND kind = ? AND key = ? IF version = ? AND expires_us = ?";
+    remove_document: Lwt "DELETE FROM {ks}.documents WHERE shard = ? AND kind = ? AND key = ? \
+        IF version = ? AND expires_us = ?";
+    demand_no_document: Lwt "DELETE FROM {ks}.documents WHERE shard = ? AND kind = ? AND key = ? \
+        IF version = null";
+
+    put_outbox: Lwt "UPDATE {ks}.documents SET version = ?, text = ? \
+        WHERE shard = ? AND kind = 'outbox' AND key = ? IF version = null";
+    forestall: Lwt "UPDATE {ks}.documents SET version = 0 \
+        WHERE shard = ? AND kind = 'outbox' AND key = ? IF version = null";
+    outcome: Read "SELECT version FROM {ks}.documents \
+        WHERE shard = ? AND kind = 'outbox' AND key = ?";
+    outbox: Read "SELECT key, text, WRITETIME(version) FROM {ks}.documents \
+        WHERE shard = ? AND kind = 'outbox' AND key < ?";
+    clear_outbox: Write "DELETE FROM {ks}.documents USING TIMESTAMP ? \
+        WHERE shard = ? AND kind = 'outbox' AND key <= ?";
+    put_audit: Write "INSERT INTO {ks}.audit (month, time_us, id, entry) VALUES (?, ?, ?, ?)";
+    put_audit_month: Write "INSERT INTO {ks}.audit_months (shard, month) VALUES (?, ?)";
+    audit: Read "SELECT entry FROM {ks}.audit WHERE month = ? AND time_us >= ? AND time_us <= ?";
+    audit_months: Read "SELECT month FROM {ks}.audit_months WHERE shard = ?";
 }

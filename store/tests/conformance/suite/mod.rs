@@ -11,6 +11,7 @@ use millrace_store::{
 
 pub(crate) mod accounts;
 pub(crate) mod devices;
+pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod ledger;
@@ -73,6 +74,25 @@ macro_rules! every_test {
                 a_project_is_made_once,
                 keys_are_listed_oldest_first,
                 a_key_is_revoked_once;
+            documents:
+                a_document_is_read_back_with_its_version,
+                a_change_happens_whole_or_not_at_all,
+                a_document_is_changed_in_the_version_that_is_expected_and_no_other,
+                what_is_absent_can_be_demanded_without_a_change,
+                a_change_too_large_or_of_one_document_twice_is_refused,
+                of_a_hundred_that_create_one_document_exactly_one_wins,
+                fifty_that_count_at_once_lose_no_number,
+                of_an_update_and_a_removal_at_once_one_wins,
+                what_has_expired_is_absent,
+                of_many_that_take_the_place_of_an_expired_document_exactly_one_wins,
+                an_expiry_can_be_taken_back,
+                documents_page_by_prefix_in_the_order_of_their_keys,
+                kinds_are_kept_apart,
+                audit_entries_are_read_newest_first,
+                audit_entries_are_chosen_by_each_filter,
+                an_entry_written_twice_is_read_once,
+                audit_entries_of_many_months_are_read_to_the_end,
+                no_more_audit_entries_than_the_limit_are_read;
         }
     };
 }

@@ -1,5 +1,6 @@
 //! The store on a real Cassandra: the suite that every engine must pass, and what is its own.
 
+mod documents;
 mod faults;
 mod forgetting;
 mod keyspace;

@@ -1,6 +1,7 @@
 //! Making and repeating the tables.
 
 use millrace_cluster::Cluster;
+use millrace_schema::cql::VERSION;
 use millrace_store::StoreError;
 use millrace_store::scylla::{Dialect, migrate};
 
@@ -13,9 +14,9 @@ async fn a_migration_is_applied_once() {
     let config = config(cluster, cluster.unique("twice"));
     let first = migrate(&config, None, 1).await.unwrap();
     assert!(first.made_keyspace);
-    assert_eq!((first.dialect, first.from, first.to), (Dialect::Portable, 0, 1));
+    assert_eq!((first.dialect, first.from, first.to), (Dialect::Portable, 0, VERSION));
     let second = migrate(&config, None, 1).await.unwrap();
-    assert_eq!((second.made_keyspace, second.from, second.to), (false, 1, 1));
+    assert_eq!((second.made_keyspace, second.from, second.to), (false, VERSION, VERSION));
     connected(&config).await;
 }
 
@@ -27,7 +28,7 @@ async fn two_migrations_at_once_do_no_harm() {
     let (one, two) = tokio::join!(migrate(&config, None, 1), migrate(&config, None, 1));
     let mut from = [one.unwrap().from, two.unwrap().from];
     from.sort_unstable();
-    assert_eq!(from, [0, 1], "one waits for the other");
+    assert_eq!(from, [0, VERSION], "one waits for the other");
     connected(&config).await;
 }
 

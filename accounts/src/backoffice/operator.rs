@@ -1,0 +1,78 @@
+//! What the operator does at the command line, without a caller.
+
+use millrace_store::{AuditRow, Kind as DocumentKind};
+use serde_json::value::to_raw_value;
+
+use super::person::Person;
+use super::{AuditUser, BackOffice, BackOfficeError, person, rules};
+use crate::audit::{Actor, Entry};
+use crate::documents;
+use crate::password::Password;
+use crate::retry::Tries;
+
+impl BackOffice {
+    /// Deactivates the person of an address; every session ends.
+    ///
+    /// # Errors
+    /// 404 for an unknown address.
+    pub async fn deactivate_as_operator(
+        &self,
+        address: &str,
+    ) -> Result<AuditUser, BackOfficeError> {
+        let now_us = self.core.clock.now_us();
+        self.change(address, "deactivated", |person| {
+            person.deleted_us.get_or_insert(now_us);
+        })
+        .await
+    }
+
+    /// Sets the password of the person of an address; every session ends.
+    ///
+    /// # Errors
+    /// 404 for an unknown address, 400 for the password.
+    pub async fn set_password_as_operator(
+        &self,
+        address: &str,
+        password: &str,
+    ) -> Result<AuditUser, BackOfficeError> {
+        let value = to_raw_value(password).map_err(|_| BackOfficeError::Internal)?;
+        let password = rules::password(&value)
+            .map_err(|wrong| BackOfficeError::field("body", "password", wrong))?;
+        let hash = self.core.passwords.hash(Password::new(password)).await?;
+        self.change(address, "password set", |person| person.password = hash.clone()).await
+    }
+
+    async fn change(
+        &self,
+        address: &str,
+        what: &'static str,
+        put: impl Fn(&mut Person),
+    ) -> Result<AuditUser, BackOfficeError> {
+        let mut tries = Tries::default();
+        loop {
+            let person = self.person_of(address).await?.ok_or(BackOfficeError::NotFound)?;
+            let mut changed = person.value;
+            put(&mut changed);
+            changed.generation = changed.generation.saturating_add(1);
+            changed.updated_us = self.core.clock.now_us();
+            let entry = Entry::new("update", Actor::Operator, changed.resource(), what);
+            let row = self.core.audit.row(entry).await?;
+            if self.replace(person.version, &changed, vec![row]).await? {
+                return Ok(changed.shown);
+            }
+            tries.again().await?;
+        }
+    }
+
+    /// `false`: the person was changed meanwhile.
+    pub(super) async fn replace(
+        &self,
+        version: u64,
+        person: &Person,
+        audit: Vec<AuditRow>,
+    ) -> Result<bool, BackOfficeError> {
+        let key = person::key(person.shown.id);
+        let change = documents::replace(DocumentKind::BackOffice, key, version, person)?;
+        Ok(self.core.store.change(vec![change], audit).await?)
+    }
+}
