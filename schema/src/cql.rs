@@ -14,12 +14,20 @@ pub struct Migration {
 }
 
 /// All migrations, in order. One that was released is never changed: the next one changes it.
-pub const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "tables",
-    portable: include_str!("../cql/portable/001_tables.cql"),
-    scylladb: include_str!("../cql/scylladb/001_options.cql"),
-}];
+pub const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "tables",
+        portable: include_str!("../cql/portable/001_tables.cql"),
+        scylladb: include_str!("../cql/scylladb/001_options.cql"),
+    },
+    Migration {
+        version: 2,
+        name: "receipts",
+        portable: include_str!("../cql/portable/002_receipts.cql"),
+        scylladb: "",
+    },
+];
 
 /// The version that this release works with.
 pub const VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
