@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
-use crate::{PublicKey, read_private, write_private};
+use crate::file::create_private;
+use crate::{PublicKey, read_private};
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
@@ -53,20 +54,22 @@ impl SigningKey {
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
         let io = |source| KeyFileError::Io { path: path.to_owned(), source };
         let invalid = || KeyFileError::Invalid { path: path.to_owned() };
-        match read_private(path).map_err(io)? {
-            Some(pem) => Self::from_der(&der_of(&pem).ok_or_else(invalid)?).ok_or_else(invalid),
-            None => Self::create(path),
-        }
+        let pem = match read_private(path).map_err(io)? {
+            Some(pem) => pem,
+            None => {
+                // Where another process is faster, its key is the one of the file.
+                create_private(path, Self::generate()?.as_bytes()).map_err(io)?;
+                read_private(path).map_err(io)?.ok_or(KeyFileError::Generation)?
+            }
+        };
+        Self::from_der(&der_of(&pem).ok_or_else(invalid)?).ok_or_else(invalid)
     }
 
-    fn create(path: &Path) -> Result<Self, KeyFileError> {
+    /// A new key, PEM.
+    fn generate() -> Result<String, KeyFileError> {
         let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
             .map_err(|_| KeyFileError::Generation)?;
-        let key = Self::from_der(document.as_ref()).ok_or(KeyFileError::Generation)?;
-        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(document.as_ref()));
-        write_private(path, pem.as_bytes())
-            .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
-        Ok(key)
+        Ok(format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(document.as_ref())))
     }
 
     fn from_der(der: &[u8]) -> Option<Self> {
@@ -120,6 +123,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::write_private;
 
     fn key_path(folder: &tempfile::TempDir) -> PathBuf {
         folder.path().join("signing.pem")
@@ -133,6 +137,21 @@ mod tests {
         let second = SigningKey::load_or_create(&path).unwrap();
         assert_eq!(first.public_key(), second.public_key());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn who_makes_a_key_file_at_the_same_time_gets_the_key_that_is_in_it() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = key_path(&folder);
+            let kid = || SigningKey::load_or_create(&path).unwrap().public_key().kid().to_owned();
+            let kids: Vec<String> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(kid)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(kids, vec![kid(); 8]);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        }
     }
 
     #[test]

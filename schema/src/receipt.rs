@@ -78,7 +78,8 @@ pub struct ReadBack {
 /// Where copies may still lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residual {
-    /// `log`, `dead_letters`, `store_journal`, `store_tombstones`.
+    /// `log`, `dead_letters`; of the embedded store `store_journal` and `store_erasures`, of a
+    /// database `store_tombstones`.
     pub place: String,
     /// Gone at the latest then; `None`: it cannot be said, see `note`.
     pub until: Option<String>,

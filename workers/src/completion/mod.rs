@@ -199,11 +199,22 @@ impl<'s> Completer<'s> {
             return self.fail(&ended).await;
         }
         if let Some(url) = webhook {
-            store.put_delivery(&job.project, job.job.job, pending(url, completed_us)).await?;
+            self.announce(job, pending(url, completed_us)).await?;
         }
         if self.certify(&ended, remaining).await? {
             self.meters.completed(job, completed_us);
             info!(job = %job.job.job, users = job.job.users, "a deletion is completed");
+        }
+        Ok(())
+    }
+
+    /// Begins the delivery of the receipt to come, unless another process has: that one may have
+    /// been delivered already.
+    async fn announce(&self, job: &JobRow, delivery: Delivery) -> Result<(), Failure> {
+        let (store, id) = (&*self.shared.store, job.job.job);
+        let known = store.deliveries(&job.project, vec![id]).await?;
+        if known.iter().all(Option::is_none) {
+            store.put_delivery(&job.project, id, delivery).await?;
         }
         Ok(())
     }
