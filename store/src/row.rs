@@ -343,6 +343,15 @@ pub struct Residue {
 }
 
 impl JobRow {
+    /// The completion, once no crash of the store can take it back: what was told of it before
+    /// could turn out not to be so, and its receipt to be in no chain.
+    pub fn settled_completion(&self, now_us: Micros, settle: Duration) -> Option<&Completion> {
+        let settle_us = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
+        let settled = |done: &&Completion| now_us.saturating_sub(done.completed_us) >= settle_us;
+        // Without settling it does not matter whose clock is ahead.
+        self.completion.as_ref().filter(|done| settle.is_zero() || settled(done))
+    }
+
     /// What the job has done of one fence, given the resume point of its partition.
     pub fn done(fence: &Fence, resume: u64) -> u64 {
         if resume > fence.last {
@@ -484,6 +493,30 @@ mod tests {
         // The front door never writes such a fence.
         let senseless = Fence { first: 29, last: 10, ..fence };
         assert!((0..40).all(|resume| JobRow::done(&senseless, resume) <= 7));
+    }
+
+    #[test]
+    fn a_completion_is_told_when_it_has_settled() {
+        let job = Job {
+            job: Uuid::nil(),
+            users: 1,
+            erase: vec![],
+            fence: vec![],
+            salt: String::new(),
+            ids_hash: String::new(),
+            sample: vec![],
+        };
+        let completion = Completion { completed_us: 10, sampled: 1, found: 0, receipt: None };
+        let row = JobRow {
+            project: "p".into(),
+            accepted_us: 0,
+            job,
+            completion: Some(completion.clone()),
+        };
+        let settle = Duration::from_micros(5);
+        assert_eq!(row.settled_completion(14, settle), None);
+        assert_eq!(row.settled_completion(15, settle), Some(&completion));
+        assert_eq!(row.settled_completion(9, Duration::ZERO), Some(&completion));
     }
 
     #[test]

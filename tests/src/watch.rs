@@ -54,6 +54,12 @@ impl Watch {
         Self { shared: Arc::new(shared), begun: AtomicBool::new(false) }
     }
 
+    /// A power cut took back what the store had not synced: jobs that were not completed may have
+    /// less done than before. Completed ones must stay so.
+    pub fn expect_less_done(&self) {
+        lock(&self.shared.state).last.retain(|_, seen| rank(&seen.status) > 1);
+    }
+
     /// Looks through these doors from now on.
     pub fn over(&self, doors: Doors) {
         *lock(&self.shared.doors) = Some(doors);

@@ -76,8 +76,11 @@ impl Courier {
         // It is never closed.
         let _turn = self.calls.acquire().await;
         let Some(mut delivery) = self.pending(project, job).await? else { return Ok(()) };
-        let completion = self.store.job(project, job).await?.and_then(|row| row.completion);
-        let Some(completion) = completion else { return Ok(()) };
+        let row = self.store.job(project, job).await?;
+        let settled = row
+            .as_ref()
+            .and_then(|row| row.settled_completion(wall_clock_us(), self.store.settle()));
+        let Some(completion) = settled else { return Ok(()) };
         if !self.is_due(job, &delivery, wall_clock_us()) {
             return Ok(());
         }
@@ -85,8 +88,8 @@ impl Courier {
         delivery.attempts = delivery.attempts.saturating_add(1);
         delivery.updated_us = wall_clock_us();
         self.store.put_delivery(project, job, delivery.clone()).await?;
-        let outcome = self.send(&delivery.url, &completion).await;
-        self.note(project, job, delivery, &completion, outcome).await
+        let outcome = self.send(&delivery.url, completion).await;
+        self.note(project, job, delivery, completion, outcome).await
     }
 
     /// The delivery as it is now, if it is to be made.

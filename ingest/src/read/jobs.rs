@@ -1,5 +1,7 @@
 //! `GET /v1/api/profile/user/deletion-job…`: how far deletion jobs are.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use millrace_schema::Topic;
 use millrace_schema::record::Reach;
@@ -112,13 +114,15 @@ pub(crate) async fn jobs(
 /// What a job is held against: the time, and the resume point of every partition that has one.
 struct Standing {
     now_us: Micros,
+    /// What the store may forget of a completion.
+    settle: Duration,
     resumes: Resumes,
 }
 
 impl Standing {
     async fn read(ctx: &Context) -> Result<Self, ApiError> {
         let resumes = ctx.resume_points.read(&ctx.parts.store.ledger().await?);
-        Ok(Self { now_us: wall_clock_us(), resumes })
+        Ok(Self { now_us: wall_clock_us(), settle: ctx.parts.store.settle(), resumes })
     }
 
     fn resume(&self, topic: Topic, partition: u32) -> u64 {
@@ -128,7 +132,8 @@ impl Standing {
     fn shape<'a>(&self, row: &'a JobRow, delivery: Option<&'a Delivery>) -> Job<'a> {
         let (done, markers) = row.markers_done(|topic, partition| self.resume(topic, partition));
         let users_done = row.users_done(|topic, partition| self.resume(topic, partition));
-        let (job, completion) = (&row.job, row.completion.as_ref());
+        let completion = row.settled_completion(self.now_us, self.settle);
+        let job = &row.job;
         let status = match completion {
             Some(completion) if completion.found > 0 => Status::Failed,
             Some(_) => Status::Completed,
@@ -211,7 +216,7 @@ mod tests {
     fn standing(resumes: [u64; 3]) -> Standing {
         let places = [(Topic::Profiles, 0), (Topic::Profiles, 1), (Topic::Events, 0)];
         let resumes = places.into_iter().zip(resumes).collect();
-        Standing { now_us: 1_737_092_364_000_000, resumes }
+        Standing { now_us: 1_737_092_364_000_000, settle: Duration::ZERO, resumes }
     }
 
     fn at(resumes: [u64; 3]) -> (Status, u64, f64) {

@@ -2,6 +2,7 @@
 //! and what the proof is checked with.
 
 use hyper::StatusCode;
+use millrace_schema::time::wall_clock_us;
 
 use super::jobs;
 use crate::context::Context;
@@ -23,17 +24,18 @@ pub(crate) async fn receipt(
     segment: &str,
 ) -> Result<Response, ApiError> {
     let row = jobs::find(ctx, project, segment).await?;
-    let Some(completion) = row.completion else {
+    let settle = ctx.parts.store.settle();
+    let Some(completion) = row.settled_completion(wall_clock_us(), settle) else {
         return Err(ApiError::Conflict(
             "the job is not completed yet; its receipt is there when its `status` is `completed`",
         ));
     };
-    let Some(receipt) = completion.receipt else {
+    let Some(receipt) = &completion.receipt else {
         return Err(ApiError::Conflict(
             "the job has failed: some of what it had to erase was still there; it has no receipt",
         ));
     };
-    Ok(with_type(StatusCode::OK, JWT, receipt.token))
+    Ok(with_type(StatusCode::OK, JWT, receipt.token.clone()))
 }
 
 /// All keys that ever signed receipts.

@@ -10,9 +10,10 @@
 //!
 //! A crash may make the database forget both steps, or the second. After the second alone the job
 //! at the head is completed again, as it was. After both the job is open again, is looked at again
-//! and gets another receipt in the place of the old one: who fetched that holds one that is signed
-//! and true but is not in the chain. The same holds for a job whose head was forgotten though its
-//! own row was not, because the one lay in the commit log and the other was flushed already. No
+//! and gets another receipt in the place of the old one, which nobody was told of: a completion is
+//! told when it has settled. A head that was forgotten though the job's own row was not, because the
+//! one lay in the commit log and the other was flushed already, leaves a receipt that is signed and
+//! true but is not in the chain. No
 //! receipt is given for an erasure that was forgotten, because a job is completed at resume points
 //! only, which are older than what a crash takes.
 
