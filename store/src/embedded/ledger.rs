@@ -73,10 +73,11 @@ impl Engine {
         // A repeated call may come after a later one: its ledger row is the older.
         let row = if ledger.sequence < stored.sequence { stored.row()? } else { ledger };
         put(&mut draft, applied.highest, &row)?;
-        draft.commit()?;
         if applied.has_erased {
+            // Before anybody can read that it is done.
             self.has_erased.store(true, Ordering::Release);
         }
+        draft.commit()?;
         metrics::histogram!("millrace_store_commit_seconds", "topic" => topic.short_name())
             .record(started.elapsed());
         metrics::counter!("millrace_store_replayed_writes_total", "topic" => topic.short_name())

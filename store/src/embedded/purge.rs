@@ -27,7 +27,7 @@ const READERS_TIMEOUT: Duration = Duration::from_secs(60);
 impl Engine {
     pub(super) fn purge(&self) -> Result<(), StoreError> {
         let _turn = self.upkeep();
-        if !self.has_erased.swap(false, Ordering::AcqRel) {
+        if !self.take_has_erased() {
             return Ok(());
         }
         let started = Instant::now();
@@ -37,6 +37,13 @@ impl Engine {
         }
         metrics::histogram!("millrace_store_purge_seconds").record(started.elapsed());
         purged
+    }
+
+    /// Whether there was an erasure since the last call. It waits for the writer: a commit says so
+    /// before it is written, and must not be asked in between.
+    fn take_has_erased(&self) -> bool {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_erased.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn residues(&self) -> Vec<Residue> {
