@@ -4,6 +4,8 @@ use millrace_store::{ApiKey, Scope};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The `typ` of the header: nothing that is signed for another end may pass as an API key.
+pub(crate) const TYP: &str = "JWT";
 pub(crate) const ISSUER: &str = "millrace";
 pub(crate) const AUDIENCE: &str = "millrace-api";
 pub(crate) const US_PER_SECOND: i64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! Making projects, and making, rotating and revoking their keys.
+//! Making projects, making, rotating and revoking their keys, and setting their webhooks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_schema::id::new_id;
 use millrace_schema::limits::PROJECT_ID_BYTES;
 use millrace_schema::time::wall_clock_us;
-use millrace_store::{AccountStore, ApiKey, Project, Scope, StoreError};
+use millrace_store::{AccountStore, ApiKey, Project, Scope, StoreError, Webhook};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Audit, Entry};
@@ -152,9 +152,7 @@ impl Accounts {
         if scopes.is_empty() {
             return Err(AccountError::NoScopes);
         }
-        if !self.store.projects().await?.iter().any(|known| known.id == project) {
-            return Err(AccountError::UnknownProject(project.to_owned()));
-        }
+        self.known(project).await?;
         let created_us = wall_clock_us();
         let expires_us = lifetime.map(|lifetime| end_us(created_us, lifetime)).transpose()?;
         let id = new_id(created_us);
@@ -198,6 +196,33 @@ impl Accounts {
         }
         self.verifier.revoke(id);
         Ok(())
+    }
+
+    /// Sets where a project's receipts are sent from now on; `None`: nowhere.
+    ///
+    /// # Errors
+    /// There is no such project.
+    pub async fn set_webhook(
+        &self,
+        project: &str,
+        url: Option<String>,
+    ) -> Result<(), AccountError> {
+        self.known(project).await?;
+        Ok(self.store.set_webhook(project, url).await?)
+    }
+
+    /// All webhooks, by project.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, AccountError> {
+        Ok(self.store.webhooks().await?)
+    }
+
+    async fn known(&self, project: &str) -> Result<(), AccountError> {
+        let projects = self.store.projects().await?;
+        let known = projects.iter().any(|known| known.id == project);
+        known.then_some(()).ok_or_else(|| AccountError::UnknownProject(project.to_owned()))
     }
 
     async fn add(&self, key: ApiKey) -> Result<NewKey, AccountError> {

@@ -1,49 +1,16 @@
-//! Mints API keys. Holds the private key, which never leaves it.
+//! Mints API keys.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use millrace_store::ApiKey;
 
-use crate::claims::Claims;
-use crate::{PublicKey, read_private, write_private};
-
-const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const PEM_END: &str = "-----END PRIVATE KEY-----";
+use crate::claims::{Claims, TYP};
+use crate::signing_key::SigningKey;
+use crate::{KeyFileError, PublicKey};
 
 /// Mints API keys with an Ed25519 private key.
-pub struct Signer {
-    key: EncodingKey,
-    public: PublicKey,
-}
-
-/// Why a signing key cannot be had from its file.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// Reading or writing failed, or others may read it.
-    #[error("signing key {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It holds something else.
-    #[error("signing key {} is not an Ed25519 private key (PKCS#8, PEM)", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No randomness, or no key from it.
-    #[error("no signing key could be generated")]
-    Generation,
-}
+#[derive(Debug)]
+pub struct Signer(SigningKey);
 
 impl Signer {
     /// The signer of a key file (PKCS#8, PEM, mode 0600); makes the file at the first use.
@@ -51,38 +18,12 @@ impl Signer {
     /// # Errors
     /// [`KeyFileError`], above all when others than the owner may read the file.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-        let invalid = || KeyFileError::Invalid { path: path.to_owned() };
-        match read_private(path).map_err(io)? {
-            Some(pem) => Self::from_der(&der_of(&pem).ok_or_else(invalid)?).ok_or_else(invalid),
-            None => Self::create(path),
-        }
-    }
-
-    fn create(path: &Path) -> Result<Self, KeyFileError> {
-        let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-            .map_err(|_| KeyFileError::Generation)?;
-        let signer = Self::from_der(document.as_ref()).ok_or(KeyFileError::Generation)?;
-        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(document.as_ref()));
-        write_private(path, pem.as_bytes())
-            .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
-        Ok(signer)
-    }
-
-    fn from_der(der: &[u8]) -> Option<Self> {
-        let pair = Ed25519KeyPair::from_pkcs8(der).ok()?;
-        let public = PublicKey::new(pair.public_key().as_ref().try_into().ok()?);
-        Some(Self { key: EncodingKey::from_ed_der(der), public })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn der(&self) -> Vec<u8> {
-        self.key.as_bytes().to_vec()
+        SigningKey::load_or_create(path).map(Self)
     }
 
     /// What a [`crate::Verifier`] needs to check this signer's keys.
     pub fn public_key(&self) -> &PublicKey {
-        &self.public
+        self.0.public_key()
     }
 
     /// The token of an API key.
@@ -90,76 +31,11 @@ impl Signer {
     /// # Errors
     /// The signing itself failed, which nothing the caller does can cause.
     pub fn mint(&self, key: &ApiKey) -> Result<String, jsonwebtoken::errors::Error> {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(self.public.kid().to_owned());
-        encode(&header, &Claims::of(key), &self.key)
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("kid", &self.public.kid()).finish_non_exhaustive()
-    }
-}
-
-fn der_of(pem: &str) -> Option<Vec<u8>> {
-    let body = pem.trim().strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
-    let text: String = body.split_whitespace().collect();
-    STANDARD.decode(text).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn key_path(folder: &tempfile::TempDir) -> PathBuf {
-        folder.path().join("signing.pem")
+        self.0.token(TYP, &Claims::of(key))
     }
 
-    #[test]
-    fn a_key_file_is_made_once_for_its_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = key_path(&folder);
-        let first = Signer::load_or_create(&path).unwrap();
-        let second = Signer::load_or_create(&path).unwrap();
-        assert_eq!(first.public_key(), second.public_key());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_key_file_that_others_may_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = key_path(&folder);
-        Signer::load_or_create(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = Signer::load_or_create(&path).unwrap_err();
-        assert!(error.to_string().contains("its mode is 0640"), "{error}");
-        assert!(error.to_string().contains("chmod 600"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_holds_no_key_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = key_path(&folder);
-        for content in
-            ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
-        {
-            write_private(&path, content.as_bytes()).unwrap();
-            let error = Signer::load_or_create(&path).unwrap_err();
-            assert!(matches!(error, KeyFileError::Invalid { .. }), "{content:?}: {error}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), content);
-        }
-    }
-
-    #[test]
-    fn debug_shows_no_private_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = key_path(&folder);
-        let signer = Signer::load_or_create(&path).unwrap();
-        let shown = format!("{signer:?}");
-        assert_eq!(shown, format!("Signer {{ kid: {:?}, .. }}", signer.public_key().kid()));
+    #[cfg(test)]
+    pub(crate) fn der(&self) -> Vec<u8> {
+        self.0.der()
     }
 }

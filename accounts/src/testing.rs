@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use millrace_store::embedded::{Config, EmbeddedStore};
-use millrace_store::{AccountStore, Answer, ApiKey, Project, StoreError};
+use millrace_store::{AccountStore, Answer, ApiKey, Project, ReceiptKey, StoreError, Webhook};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -151,6 +151,8 @@ pub(crate) fn signer() -> Signer {
 pub(crate) struct MemoryStore {
     projects: Mutex<Vec<Project>>,
     keys: Mutex<Vec<ApiKey>>,
+    receipt_keys: Mutex<Vec<ReceiptKey>>,
+    webhooks: Mutex<Vec<Webhook>>,
     away: AtomicBool,
     asked: Notify,
 }
@@ -206,5 +208,38 @@ impl AccountStore for MemoryStore {
             key.revoked_us.get_or_insert(revoked_us);
             Ok(true)
         })
+    }
+
+    fn add_receipt_key(&self, key: ReceiptKey) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let mut keys = self.receipt_keys.lock().unwrap();
+            if !keys.iter().any(|known| known.kid == key.kid) {
+                keys.push(key);
+            }
+            Ok(())
+        })
+    }
+
+    fn receipt_keys(&self) -> Answer<'_, Vec<ReceiptKey>> {
+        Box::pin(async move {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("away".to_owned()));
+            }
+            Ok(self.receipt_keys.lock().unwrap().clone())
+        })
+    }
+
+    fn set_webhook(&self, project: &str, url: Option<String>) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        Box::pin(async move {
+            let mut webhooks = self.webhooks.lock().unwrap();
+            webhooks.retain(|known| known.project != project);
+            webhooks.extend(url.map(|url| Webhook { project, url }));
+            Ok(())
+        })
+    }
+
+    fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
+        Box::pin(async move { Ok(self.webhooks.lock().unwrap().clone()) })
     }
 }

@@ -12,7 +12,7 @@ use millrace_store::{AccountStore, Scope, StoreError};
 use uuid::Uuid;
 
 use crate::PublicKey;
-use crate::claims::{AUDIENCE, Claims, ISSUER, US_PER_SECOND};
+use crate::claims::{AUDIENCE, Claims, ISSUER, TYP, US_PER_SECOND};
 
 /// Bytes of a token; what is longer is refused unread.
 const TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -139,7 +139,7 @@ impl Verifier {
 
     fn check(&self, token: &str) -> Result<Principal, KeyError> {
         let header = decode_header(token).map_err(|_| KeyError::Malformed)?;
-        if header.alg != Algorithm::EdDSA {
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
             return Err(KeyError::Malformed);
         }
         let kid = header.kid.ok_or(KeyError::Malformed)?;

@@ -8,6 +8,7 @@
 mod child;
 mod cluster;
 mod compare;
+mod deletion;
 mod http;
 mod ledger;
 mod load;
@@ -36,6 +37,8 @@ enum Command {
     Compare(compare::Options),
     /// Measure front door and workers on Kafka and Cassandra beside the clients of both
     Cluster(Box<cluster::Options>),
+    /// Measure deletions: time, memory, disk, and what ordinary ingestion loses meanwhile
+    Deletion(deletion::Options),
     /// Load a server that runs already
     Load(load::Options),
     /// Serve: read the body, answer 202
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Cluster(options) => cluster::run(&options),
+        Command::Deletion(options) => deletion::run(&options),
         Command::Load(options) => load::run(&options),
         Command::ServeNull(options) => server::run(&options, server::Work::Nothing),
         Command::ServeParseOnly(options) => server::run(&options, server::Work::Parse),

@@ -25,18 +25,20 @@ impl Target {
     pub(crate) fn requests(&self, items: usize, source: u64) -> Vec<Body> {
         let mut requests = bodies(items, source, USERS);
         for request in &mut requests {
-            let head = format!(
-                "POST /v1/api/events?project_id={} HTTP/1.1\r\nhost: {}\r\n\
-                 authorization: Bearer {}\r\ncontent-type: application/json\r\n\
-                 content-length: {}\r\n\r\n",
-                self.project,
-                self.address,
-                self.api_key,
-                request.bytes.len()
-            );
+            let head = self.head("/v1/api/events", request.bytes.len());
             request.prepend(head.as_bytes());
         }
         requests
+    }
+
+    /// The head of a POST with a body of JSON.
+    pub(crate) fn head(&self, path: &str, length: usize) -> String {
+        format!(
+            "POST {path}?project_id={} HTTP/1.1\r\nhost: {}\r\n\
+             authorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n",
+            self.project, self.address, self.api_key,
+        )
     }
 }
 

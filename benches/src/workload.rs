@@ -3,7 +3,7 @@
 use millrace_schema::time::{format_us, wall_clock_us};
 
 /// Names and properties, sent in turn: what a shop's pages report.
-const KINDS: [(&str, &str); 4] = [
+pub(crate) const KINDS: [(&str, &str); 4] = [
     (
         "mkt_page_view",
         r#"{"mkt_session_id":"s-48213","mkt_page_title":"Spring jackets","mkt_page_path":"/c/jackets","mkt_url":"https://shop.example/c/jackets?sort=new"}"#,

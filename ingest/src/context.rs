@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use millrace_accounts::Verifier;
+use millrace_accounts::{ReceiptKeys, Verifier};
 use millrace_log::Log;
 use millrace_schema::limits::Limits;
 use millrace_schema::time::ReceiptClock;
@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
+use crate::resume_points::ResumePoints;
 
 /// Deletions under way at once.
 pub(crate) const DELETIONS_MAX: u32 = 32;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Checks keys.
     pub verifier: Arc<Verifier>,
+    /// What receipts of deletions are checked with.
+    pub receipt_keys: ReceiptKeys,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// When the process is ready; of the same log.
@@ -95,6 +98,7 @@ pub(crate) struct Context {
     /// Turns for deletions, which run on when their client hangs up.
     pub(crate) deletions: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
+    pub(crate) resume_points: ResumePoints,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
 }
@@ -111,6 +115,7 @@ impl Context {
             heavy_work: Arc::new(Semaphore::new(processors)),
             deletions: Arc::new(Semaphore::new(DELETIONS_MAX as usize)),
             metrics: Metrics::new(),
+            resume_points: ResumePoints::default(),
             in_flight: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             config,

@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     /// 404 with `Retry-After`: accepted, but the workers have not read it yet.
     #[error("{0}")]
     NotYetKnown(&'static str),
+    /// 409: not in this state of the job.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// 405: the route does not know the method.
     #[error("the route does not know this method; it knows {0}")]
     MethodNotAllowed(&'static str),
@@ -100,6 +103,7 @@ impl ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Invalid(_) | Self::InvalidDeletion(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) | Self::NotYetKnown(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -117,6 +121,7 @@ impl ApiError {
             Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Invalid(_) | Self::InvalidDeletion(_) => ErrorCode::InvalidRequest,
             Self::NotFound(_) | Self::NotYetKnown(_) => ErrorCode::NotFound,
+            Self::Conflict(_) => ErrorCode::Conflict,
             Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout(_) => ErrorCode::RequestTimeout,
             Self::BodyTooLarge { .. } => ErrorCode::BodyTooLarge,
@@ -239,6 +244,7 @@ mod tests {
             (ApiError::InvalidDeletion(none), 400, "INVALID_REQUEST", None),
             (ApiError::NotFound(""), 404, "NOT_FOUND", None),
             (ApiError::NotYetKnown(""), 404, "NOT_FOUND", Some(1)),
+            (ApiError::Conflict(""), 409, "CONFLICT", None),
             (ApiError::MethodNotAllowed("GET"), 405, "METHOD_NOT_ALLOWED", None),
             (ApiError::RequestTimeout(second), 408, "REQUEST_TIMEOUT", None),
             (large, 413, "BODY_TOO_LARGE", None),

@@ -19,6 +19,7 @@ mod read;
 mod readiness;
 mod request_id;
 mod response;
+mod resume_points;
 mod route;
 mod server;
 mod service;

@@ -17,7 +17,7 @@ const ADMITTED: &str = "millrace_ingest_admitted_bytes";
 const CONNECTIONS: &str = "millrace_ingest_connections";
 
 /// The statuses that are answered, as label values.
-const STATUSES: [(u16, &str); 13] = [
+const STATUSES: [(u16, &str); 14] = [
     (200, "200"),
     (202, "202"),
     (400, "400"),
@@ -26,6 +26,7 @@ const STATUSES: [(u16, &str); 13] = [
     (404, "404"),
     (405, "405"),
     (408, "408"),
+    (409, "409"),
     (413, "413"),
     (415, "415"),
     (429, "429"),

@@ -19,13 +19,22 @@ pub(crate) type Response = hyper::Response<Full<Bytes>>;
 /// The header that says how durable an accepted request is.
 const MILLRACE_ACK: HeaderName = HeaderName::from_static("millrace-ack");
 
-/// The content type of every body of the API.
+/// The content type of nearly every body of the API.
 pub(crate) const JSON: &str = "application/json";
 
 /// A JSON answer.
 pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
+    json_as(status, JSON, value)
+}
+
+/// An answer of some kind of JSON.
+pub(crate) fn json_as<T: Serialize + ?Sized>(
+    status: StatusCode,
+    content_type: &'static str,
+    value: &T,
+) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => with_type(status, JSON, body),
+        Ok(body) => with_type(status, content_type, body),
         Err(error) => {
             tracing::error!(%error, "an answer could not be serialized");
             empty(StatusCode::INTERNAL_SERVER_ERROR)

@@ -17,8 +17,10 @@ pub(crate) enum Route {
     UserDevices,
     UserEvents,
     Job,
+    Receipt,
     Jobs,
     Accounting,
+    Jwks,
     Health,
     Ready,
     OpenApi,
@@ -40,7 +42,7 @@ const NO_ROUTE: &str = "there is no such route";
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Events,
         Self::Profiles,
         Self::Devices,
@@ -50,8 +52,10 @@ impl Route {
         Self::UserDevices,
         Self::UserEvents,
         Self::Job,
+        Self::Receipt,
         Self::Jobs,
         Self::Accounting,
+        Self::Jwks,
         Self::Health,
         Self::Ready,
         Self::OpenApi,
@@ -70,8 +74,10 @@ impl Route {
             Self::UserDevices => "user_devices",
             Self::UserEvents => "user_events",
             Self::Job => "job",
+            Self::Receipt => "receipt",
             Self::Jobs => "jobs",
             Self::Accounting => "accounting",
+            Self::Jwks => "jwks",
             Self::Health => "healthz",
             Self::Ready => "readyz",
             Self::OpenApi => "openapi",
@@ -88,9 +94,10 @@ impl Route {
             | Self::UserDevices
             | Self::UserEvents
             | Self::Job
+            | Self::Receipt
             | Self::Jobs
             | Self::Accounting => Some(Scope::Read),
-            Self::Health | Self::Ready | Self::OpenApi | Self::Unmatched => None,
+            Self::Jwks | Self::Health | Self::Ready | Self::OpenApi | Self::Unmatched => None,
         }
     }
 }
@@ -129,6 +136,7 @@ fn routes_of(path: &str) -> (Option<Route>, Option<Route>, &str) {
         // Not a job of that name: the path is a call of its own.
         "/v1/api/profile/user/deletion-job/bulk" => post(Route::BulkDeletion),
         "/v1/api/accounting" => get(Route::Accounting),
+        "/.well-known/jwks.json" => get(Route::Jwks),
         "/healthz" => get(Route::Health),
         "/readyz" => get(Route::Ready),
         "/openapi.json" => get(Route::OpenApi),
@@ -153,6 +161,7 @@ fn parametric(path: &str) -> Option<(Route, &str)> {
         (true, Some("devices")) => Route::UserDevices,
         (true, Some("events")) => Route::UserEvents,
         (false, None) => Route::Job,
+        (false, Some("receipt")) => Route::Receipt,
         _ => return None,
     };
     Some((route, segment))
@@ -169,13 +178,15 @@ mod tests {
         ("/v1/api/profile/user/deletion-job", Route::Deletion),
         ("/v1/api/profile/user/deletion-job/bulk", Route::BulkDeletion),
     ];
-    const GETS: [(&str, Route, &str); 9] = [
+    const GETS: [(&str, Route, &str); 11] = [
         ("/v1/api/users/u%2F1", Route::User, "u%2F1"),
         ("/v1/api/users/u/devices", Route::UserDevices, "u"),
         ("/v1/api/users/u/events", Route::UserEvents, "u"),
         ("/v1/api/profile/user/deletion-job/7", Route::Job, "7"),
+        ("/v1/api/profile/user/deletion-job/7/receipt", Route::Receipt, "7"),
         ("/v1/api/profile/user/deletion-job", Route::Jobs, ""),
         ("/v1/api/accounting", Route::Accounting, ""),
+        ("/.well-known/jwks.json", Route::Jwks, ""),
         ("/healthz", Route::Health, ""),
         ("/readyz", Route::Ready, ""),
         ("/openapi.json", Route::OpenApi, ""),
@@ -216,6 +227,7 @@ mod tests {
         }
         assert!(find(&Method::GET, "/v1/api/users/u/other").is_err());
         assert!(find(&Method::GET, "/v1/api/profile/user/deletion-job/7/x").is_err());
+        assert!(find(&Method::GET, "/v1/api/profile/user/deletion-job//receipt").is_err());
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let Match { route, segment } = found;
     let Some(scope) = route.scope() else {
-        return open_answer(ctx, route);
+        return open_answer(ctx, route).await;
     };
     let query = Query::of(&head.uri);
     let verifier = &ctx.parts.verifier;
@@ -69,16 +69,18 @@ async fn answer(
         Route::UserDevices => read::devices(ctx, project, segment).await,
         Route::UserEvents => read::events(ctx, project, segment, query).await,
         Route::Job => read::job(ctx, project, segment).await,
+        Route::Receipt => read::receipt(ctx, project, segment).await,
         Route::Jobs => read::jobs(ctx, project, query).await,
         _ => read::accounting(ctx, project).await,
     }
 }
 
 /// What is answered without a key.
-fn open_answer(ctx: &Context, route: Route) -> Result<Response, ApiError> {
+async fn open_answer(ctx: &Context, route: Route) -> Result<Response, ApiError> {
     match route {
         Route::Health => Ok(health::alive()),
         Route::Ready => Ok(health::ready(ctx)),
+        Route::Jwks => read::jwks(ctx).await,
         _ => Ok(read::openapi()),
     }
 }

@@ -51,6 +51,14 @@ pub trait Log: Send + Sync + 'static {
     /// The engine is not to be reached.
     fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>>;
 
+    /// How long after its append a record of a topic may still be found, at most, once every group
+    /// has passed it: retention, plus what the engine takes to act on it. `None`: it is not known,
+    /// or for ever.
+    ///
+    /// # Errors
+    /// The engine is not to be reached.
+    fn retention(&self, topic: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>>;
+
     /// Whether appends can be expected to succeed; if not, why.
     ///
     /// # Errors

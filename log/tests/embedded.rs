@@ -166,6 +166,20 @@ async fn a_segment_that_is_old_makes_room_without_further_appends() {
     assert_eq!(inspect(folder.path()).unwrap().segments[0].records, 0);
 }
 
+#[tokio::test]
+async fn a_record_is_kept_no_longer_than_retention_and_the_age_of_its_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (retention, segment_age) = (Duration::from_secs(100), Duration::from_secs(20));
+    let config = Config { retention, segment_age, ..config() };
+    let log = EmbeddedLog::open(folder.path(), config).unwrap();
+    let kept = log.retention(Topic::Events).await.unwrap().unwrap();
+    // And the few seconds in which the writer looks.
+    assert_eq!(kept.as_secs() / 10, 12);
+    let config = Config { retention: Duration::MAX, ..Config::default() };
+    let log = EmbeddedLog::open(&folder.path().join("long"), config).unwrap();
+    assert_eq!(log.retention(Topic::Events).await.unwrap(), Some(Duration::MAX));
+}
+
 /// What a property test appends: the topic and partition, and the size, of each record of each
 /// request.
 fn requests() -> impl Strategy<Value = Vec<Vec<(usize, u8, usize)>>> {

@@ -54,6 +54,10 @@ impl Layout {
         self.keys().join("signing.pub.pem")
     }
 
+    pub(crate) fn receipt_key(&self) -> PathBuf {
+        self.keys().join("receipts.pem")
+    }
+
     pub(crate) fn demo(&self) -> PathBuf {
         self.root.join("demo.json")
     }

@@ -1,11 +1,13 @@
-//! What signs API keys, and what checks them.
+//! What signs API keys and receipts, and what checks API keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use millrace_accounts::{Accounts, PublicKey, Signer, Verifier};
+use millrace_accounts::{Accounts, PublicKey, ReceiptSigner, Signer, Verifier};
 use millrace_store::AccountStore;
+use millrace_webhook::Sign;
+use millrace_workers::Receipts;
 
 use crate::folder::Layout;
 
@@ -26,6 +28,37 @@ impl Keys {
 
     pub(crate) fn accounts(&self, store: Arc<dyn AccountStore>) -> Accounts {
         Accounts::new(store, Arc::clone(&self.signer), Arc::clone(&self.verifier))
+    }
+}
+
+/// Who signs receipts, and under which name.
+pub(crate) struct Issuer {
+    name: String,
+    signer: Arc<ReceiptSigner>,
+}
+
+impl Issuer {
+    /// With the key of a file; made at its first use.
+    pub(crate) fn load_or_create(name: &str, file: &Path) -> Result<Self> {
+        let signer = Arc::new(ReceiptSigner::load_or_create(file)?);
+        Ok(Self { name: name.to_owned(), signer })
+    }
+
+    /// What signs messages to webhooks.
+    pub(crate) fn sign(&self) -> Sign {
+        let signer = Arc::clone(&self.signer);
+        Arc::new(move |bytes| signer.sign_bytes(bytes))
+    }
+
+    /// What workers complete deletions with.
+    pub(crate) fn receipts(&self, accounts: Arc<dyn AccountStore>) -> Receipts {
+        let signer = Arc::clone(&self.signer);
+        Receipts {
+            issuer: self.name.clone(),
+            key: signer.receipt_key(),
+            sign: Arc::new(move |receipt| signer.sign(receipt).map_err(|error| error.to_string())),
+            accounts,
+        }
     }
 }
 

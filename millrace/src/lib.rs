@@ -6,6 +6,7 @@
 
 mod admin;
 mod cli;
+mod deletion;
 mod dev;
 mod engines;
 mod folder;
@@ -105,7 +106,12 @@ fn run(cli: Cli, wrap: Wrap) -> Result<()> {
             managed(&data, &common, admin::Command::Accounts(command.into()))
         }
         Command::Key(command) => managed(&data, &common, admin::Command::Accounts(command.into())),
+        Command::Deletion(command) => {
+            managing(&common)?;
+            runtime()?.block_on(deletion::run(&data, common.json, command))
+        }
         Command::Ledger => managed(&data, &common, admin::Command::Ledger),
+        Command::Replay => managed(&data, &common, admin::Command::Replay),
     }
 }
 

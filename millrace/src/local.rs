@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use millrace_log::Log;
 
-use crate::admin::{Backend, Command, Reply, ledger, send};
+use crate::admin::{Backend, Command, Reply, ledger, replay, send};
 use crate::cli::Common;
 use crate::engines::{cluster, embedded};
 use crate::folder::{DataFolder, Held, Layout};
@@ -62,10 +62,13 @@ async fn on_the_cluster(data: &Path, common: &Common, command: Command) -> Resul
             let store = cluster::reach_store(common).await?;
             command.execute(&keys.accounts(Arc::new(store))).await
         }
-        Command::Ledger => {
+        Command::Ledger | Command::Replay => {
             let store = cluster::reach_store(common).await?;
             let log = cluster::reach_log(common).await?;
-            let reply = ledger(&log, &store).await;
+            let reply = match command {
+                Command::Replay => replay(&log, &store).await,
+                _ => ledger(&log, &store).await,
+            };
             log.close().await?;
             reply
         }

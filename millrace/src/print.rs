@@ -7,7 +7,7 @@ use millrace_accounts::Scope;
 use millrace_ingest::PartitionLedger;
 use millrace_schema::Outcome;
 
-use crate::admin::{KeyReply, ProjectReply, Reply, broken_identity};
+use crate::admin::{KeyReply, ProjectReply, Reply, WebhookReply, broken_identity};
 use crate::table::table;
 
 /// Prints an answer.
@@ -41,7 +41,13 @@ fn text_of(reply: &Reply) -> String {
         Reply::NewKey(key) => new_key(key),
         Reply::Keys(keys) => keys_table(keys),
         Reply::Revoked { id } => format!("Key {id} is revoked.\n"),
+        Reply::Webhook(webhook) => webhook_text(webhook),
+        Reply::Webhooks(webhooks) => webhooks_table(webhooks),
         Reply::Ledger { partitions } => ledger_table(partitions),
+        Reply::Replay { partitions, records } => format!(
+            "The workers read {records} records of {partitions} partitions again; `millrace \
+             ledger` shows how far they are.\n"
+        ),
     }
 }
 
@@ -75,6 +81,21 @@ fn keys_table(keys: &[KeyReply]) -> String {
         ])
     }));
     table(&rows, 6)
+}
+
+fn webhook_text(WebhookReply { project_id, url }: &WebhookReply) -> String {
+    match url {
+        Some(url) => format!("Receipts of project {project_id} will be sent to {url}\n"),
+        None => format!("Receipts of project {project_id} will be sent nowhere.\n"),
+    }
+}
+
+fn webhooks_table(webhooks: &[WebhookReply]) -> String {
+    let mut rows = vec![cells(["project", "url"])];
+    for WebhookReply { project_id, url } in webhooks {
+        rows.push(cells([project_id, url.as_deref().unwrap_or("-")]));
+    }
+    table(&rows, 2)
 }
 
 fn ledger_table(partitions: &[PartitionLedger]) -> String {

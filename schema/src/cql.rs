@@ -14,7 +14,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order. One that was released is never changed: the next one changes it.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "tables",
@@ -23,8 +23,14 @@ pub const MIGRATIONS: [Migration; 2] = [
     },
     Migration {
         version: 2,
+        name: "receipts",
+        portable: include_str!("../cql/portable/002_receipts.cql"),
+        scylladb: "",
+    },
+    Migration {
+        version: 3,
         name: "documents",
-        portable: include_str!("../cql/portable/002_documents.cql"),
+        portable: include_str!("../cql/portable/003_documents.cql"),
         scylladb: "",
     },
 ];

@@ -38,6 +38,9 @@ pub enum ErrorCode {
     NotFound,
     /// The route does not know the method.
     MethodNotAllowed,
+    /// The resource is not in a state that allows the call: a deletion that is not completed has no
+    /// receipt.
+    Conflict,
     /// The request did not come in time.
     RequestTimeout,
     /// The body is larger than the limit.

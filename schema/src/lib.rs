@@ -10,6 +10,7 @@ pub mod id;
 pub mod limits;
 pub mod openapi;
 pub mod parse;
+pub mod receipt;
 pub mod record;
 pub mod time;
 pub mod timestamp;

@@ -23,6 +23,8 @@ pub const USER_IDS_PER_CALL: usize = 100_000;
 pub const JSON_DEPTH: usize = 32;
 /// Bytes of a `user_id`.
 pub const USER_ID_BYTES: usize = 256;
+/// User ids that begin so are ours; no client may name one.
+pub const RESERVED_USER_ID_PREFIX: &str = "ad_log:";
 /// Bytes of an event's `name`.
 pub const NAME_BYTES: usize = 256;
 /// Bytes of an event's `id`.

@@ -50,6 +50,27 @@ pub struct ApiKey {
     pub revoked_us: Option<i64>,
 }
 
+/// The public half of a key that signs receipts. It stays for good, so that old receipts can be
+/// checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptKey {
+    /// What a receipt's header calls it.
+    pub kid: String,
+    /// The 32 bytes of the Ed25519 public key.
+    pub public: Vec<u8>,
+    /// When it was first seen, microseconds.
+    pub created_us: i64,
+}
+
+/// Where a project wants its receipts sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// The project.
+    pub project: String,
+    /// The address.
+    pub url: String,
+}
+
 /// People and keys. Durable when acknowledged where [`crate::Store::settle`] is zero; elsewhere a
 /// crash of all copies may take back what is younger than that.
 pub trait AccountStore: Send + Sync + 'static {
@@ -70,4 +91,16 @@ pub trait AccountStore: Send + Sync + 'static {
 
     /// Revokes a key. `false`: there is no such key. A second revocation changes nothing.
     fn revoke_key(&self, id: Uuid, revoked_us: i64) -> Answer<'_, bool>;
+
+    /// Adds a key that signs receipts. One that is there stays as it is.
+    fn add_receipt_key(&self, key: ReceiptKey) -> Answer<'_, ()>;
+
+    /// All keys that ever signed receipts, oldest first.
+    fn receipt_keys(&self) -> Answer<'_, Vec<ReceiptKey>>;
+
+    /// Sets where a project's receipts are sent; `None`: nowhere.
+    fn set_webhook(&self, project: &str, url: Option<String>) -> Answer<'_, ()>;
+
+    /// All webhooks, by project.
+    fn webhooks(&self) -> Answer<'_, Vec<Webhook>>;
 }

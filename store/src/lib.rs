@@ -17,14 +17,15 @@ pub mod embedded;
 mod row;
 pub mod scylla;
 
-pub use account::{AccountStore, ApiKey, Project, Scope};
+pub use account::{AccountStore, ApiKey, Project, ReceiptKey, Scope, Webhook};
 pub use document::{
     AUDIT_ENTRIES_MAX, AuditQuery, AuditRow, CHANGED_DOCUMENTS_MAX, Document, DocumentChange,
     DocumentStore, Expect, Kind,
 };
 pub use row::{
-    Cell, Cells, Change, Claim, Commit, Completion, DeviceRow, Devices, Erasure, EventQuery,
-    EventRow, JobRow, LedgerRow, ProfileRow, Stamp, Version, Write,
+    Cell, Cells, Change, Claim, Commit, Completion, Delivery, DeliveryState, DeviceRow, Devices,
+    Erasure, EventQuery, EventRow, IssuedReceipt, JobRow, LedgerRow, NewestReceipt, ProfileRow,
+    Residue, Stamp, Version, Write,
 };
 
 /// A future that a trait object can return.
@@ -61,6 +62,10 @@ pub trait Store: Send + Sync + 'static {
     /// of the newest one (or at 0) and is shared with nobody, whatever a crash makes the store
     /// forget. From the first moment of the claim commits under older epochs are refused.
     fn claim(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
+
+    /// Claims a partition as [`Store::claim`] does, but from offset 0, with nothing counted: whoever
+    /// works on it begins again there. What is stored stays, and the replay finds it.
+    fn rewind(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow>;
 
     /// The newest epoch of a partition; 0 before its first claim.
     fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64>;
@@ -106,9 +111,32 @@ pub trait Store: Send + Sync + 'static {
     /// The jobs that are not completed, of all projects.
     fn open_jobs(&self) -> Answer<'_, Vec<JobRow>>;
 
-    /// Marks a job completed and forgets its sample of ids, in one step. A second completion
-    /// changes nothing. The job stays among the open ones until that has settled.
-    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()>;
+    /// The newest receipt of a project; `None` before its first. A completion that was cut short by
+    /// a crash is finished first, so that the job of the newest receipt is always completed.
+    fn newest_receipt(&self, project: &str) -> Answer<'_, Option<NewestReceipt>>;
+
+    /// Marks a job completed, forgets its sample of ids and makes its receipt the newest of its
+    /// project, in one step. A second completion changes nothing and is `true`. `false`: another
+    /// receipt has taken this one's number; sign anew. The job stays among the open ones until that
+    /// has settled.
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, bool>;
+
+    /// Removes what is erased from the files, where the engine does not leave that to its own
+    /// compaction. May take long; what was erased before the call is gone when it returns, but for
+    /// [`Store::residues`].
+    fn purge(&self) -> Answer<'_, ()>;
+
+    /// Where what was erased may still lie after [`Store::purge`].
+    fn residues(&self) -> Vec<Residue>;
+
+    /// Writes how the delivery of a job's receipt goes.
+    fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()>;
+
+    /// The deliveries of some jobs of a project, in their order.
+    fn deliveries(&self, project: &str, jobs: Vec<Uuid>) -> Answer<'_, Vec<Option<Delivery>>>;
+
+    /// Pending deliveries, of all projects: (project, job, delivery).
+    fn open_deliveries(&self) -> Answer<'_, Vec<(String, Uuid, Delivery)>>;
 }
 
 /// Why the store did not answer.

@@ -1,6 +1,7 @@
 //! Rows as they are read, changes as they are written; the same for every engine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_schema::record::{Fence, Job, Reach};
@@ -279,9 +280,78 @@ pub struct Completion {
     pub sampled: u64,
     /// How many of them still had data at or below their marker. Above zero the job has failed.
     pub found: u64,
+    /// What proves it; `None` if the job has failed.
+    pub receipt: Option<IssuedReceipt>,
+}
+
+/// A signed receipt, and its place in its project's chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedReceipt {
+    /// From 1, without a gap.
+    pub number: u64,
+    /// The JWT.
+    pub token: String,
+}
+
+/// The newest receipt of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewestReceipt {
+    /// Its number.
+    pub number: u64,
+    /// Its job.
+    pub job: Uuid,
+    /// [`millrace_schema::receipt::token_hash`] of it.
+    pub hash: String,
+}
+
+/// How the delivery of a job's receipt to its project's webhook goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The address, as it was configured when the job was completed.
+    pub url: String,
+    /// How far it is.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why the last try failed: a status or an error, in words.
+    pub error: Option<String>,
+    /// When the state last changed, microseconds.
+    pub updated_us: Micros,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It will be tried (again).
+    Pending,
+    /// It was taken (a 2xx).
+    Delivered,
+    /// It will not be tried again.
+    Failed,
+}
+
+/// Where erased data may still lie in the files of a store, though nobody can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Residue {
+    /// As in [`millrace_schema::receipt::Residual`].
+    pub place: &'static str,
+    /// How long after a completion, at most; `None`: until something that has no date.
+    pub lasts: Option<Duration>,
+    /// What it is, for the receipt.
+    pub note: &'static str,
 }
 
 impl JobRow {
+    /// The completion, once no crash of the store can take it back: what was told of it before
+    /// could turn out not to be so, and its receipt to be in no chain.
+    pub fn settled_completion(&self, now_us: Micros, settle: Duration) -> Option<&Completion> {
+        let settle_us = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
+        let settled = |done: &&Completion| now_us.saturating_sub(done.completed_us) >= settle_us;
+        // Without settling it does not matter whose clock is ahead.
+        self.completion.as_ref().filter(|done| settle.is_zero() || settled(done))
+    }
+
     /// What the job has done of one fence, given the resume point of its partition.
     pub fn done(fence: &Fence, resume: u64) -> u64 {
         if resume > fence.last {
@@ -291,6 +361,29 @@ impl JobRow {
         let passed = u128::from(resume.saturating_sub(fence.first));
         let done = u128::from(fence.count) * passed / span;
         u64::try_from(done).unwrap_or(fence.count).min(fence.count)
+    }
+
+    /// How many of the job's markers are behind the resume points, and how many there are. Equal
+    /// only when every fence is passed.
+    pub fn markers_done(&self, resume: impl Fn(Topic, u32) -> u64) -> (u64, u64) {
+        let fences = &self.job.fence;
+        let markers = fences.iter().map(|fence| fence.count).fold(0, u64::saturating_add);
+        if self.completion.is_some() {
+            return (markers, markers);
+        }
+        let done = fences.iter().map(|f| Self::done(f, resume(f.topic, f.partition)));
+        (done.fold(0, u64::saturating_add), markers)
+    }
+
+    /// How many of the job's users are done: their share of the markers, rounded down, so that all
+    /// are done only with all markers.
+    pub fn users_done(&self, resume: impl Fn(Topic, u32) -> u64) -> u64 {
+        let (users, (done, markers)) = (self.job.users, self.markers_done(resume));
+        if done == markers {
+            return users;
+        }
+        let share = u128::from(users) * u128::from(done) / u128::from(markers).max(1);
+        u64::try_from(share).unwrap_or(users)
     }
 
     /// Whether the job reaches this kind of data.
@@ -357,6 +450,12 @@ impl LedgerRow {
             ..self.clone()
         }
     }
+
+    /// The row that begins the next epoch from nothing: at offset 0, with nothing counted.
+    #[must_use]
+    pub fn rewound(&self) -> Self {
+        Self { epoch: self.epoch + 1, ..Self::new(self.topic, self.partition) }
+    }
 }
 
 /// A worker's batch: what it changes, and where the partition stands after it.
@@ -394,6 +493,30 @@ mod tests {
         // The front door never writes such a fence.
         let senseless = Fence { first: 29, last: 10, ..fence };
         assert!((0..40).all(|resume| JobRow::done(&senseless, resume) <= 7));
+    }
+
+    #[test]
+    fn a_completion_is_told_when_it_has_settled() {
+        let job = Job {
+            job: Uuid::nil(),
+            users: 1,
+            erase: vec![],
+            fence: vec![],
+            salt: String::new(),
+            ids_hash: String::new(),
+            sample: vec![],
+        };
+        let completion = Completion { completed_us: 10, sampled: 1, found: 0, receipt: None };
+        let row = JobRow {
+            project: "p".into(),
+            accepted_us: 0,
+            job,
+            completion: Some(completion.clone()),
+        };
+        let settle = Duration::from_micros(5);
+        assert_eq!(row.settled_completion(14, settle), None);
+        assert_eq!(row.settled_completion(15, settle), Some(&completion));
+        assert_eq!(row.settled_completion(9, Duration::ZERO), Some(&completion));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_schema::{Outcome, Topic, UserKey};
@@ -17,8 +18,12 @@ use millrace_store::{
 const DIR: &str = "MILLRACE_STORE_TEST_DIR";
 const PARTITIONS: u32 = 3;
 /// Small, so that flushes and compactions happen while the process is killed.
-const SMALL: Config =
-    Config { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 18, journal_bytes: 1 << 26 };
+const SMALL: Config = Config {
+    cache_bytes: 1 << 20,
+    write_buffer_bytes: 1 << 18,
+    journal_bytes: 1 << 26,
+    journal_residue: Duration::from_secs(3_600),
+};
 
 fn user(partition: u32) -> UserKey {
     UserKey::new("p", partition.to_string())

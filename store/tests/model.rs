@@ -45,6 +45,7 @@ enum Step {
         len: usize,
     },
     Claim,
+    Purge,
     Reopen,
 }
 
@@ -74,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0_usize..30, 1_usize..12).prop_map(|(from, len)| Step::Commit { from, len }),
         1 => Just(Step::Claim),
+        1 => Just(Step::Purge),
         1 => Just(Step::Reopen),
     ]
 }
@@ -160,12 +162,10 @@ fn expected(applied: &BTreeMap<usize, Record>, user: &UserKey) -> Seen {
                     named(*names).map(|name| (format!("device {device} {name}"), n.clone()));
                 seen.extend(cells);
             }
-            Deed::EndLife => {
-                seen.retain(|key, _| !key.starts_with("device"));
-                seen.insert("life".into(), n);
-            }
-            Deed::EraseDevices => {
+            // Here claims die with the life.
+            Deed::EndLife | Deed::EraseDevices => {
                 seen.retain(|key, _| !key.starts_with("device") && !key.starts_with("claim"));
+                seen.insert("life".into(), n);
             }
         }
     }
@@ -236,6 +236,7 @@ impl Case<'_> {
                     applied.extend(records.map(|(at, record)| (at, record.clone())));
                 }
                 Step::Claim => ledger = store.claim(Topic::Events, self.partition).await.unwrap(),
+                Step::Purge => store.purge().await.unwrap(),
                 Step::Reopen => {
                     drop(store);
                     store = self.open();

@@ -17,6 +17,7 @@
 //! shows that the oracle reports each.
 
 pub mod client;
+pub mod crowd;
 pub mod encoding;
 pub mod generator;
 pub mod model;
@@ -24,8 +25,10 @@ pub mod observe;
 pub mod oracle;
 pub mod process;
 pub mod readiness;
+pub mod receipts;
 pub mod sender;
 pub mod shim;
 pub mod split;
 pub mod system;
+pub mod watch;
 pub mod world;

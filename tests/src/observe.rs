@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::client::{Answer, Client, Request, percent_encode};
+use crate::receipts::Keys;
 use crate::system::System;
 
 /// An event as it is read back.
@@ -110,6 +111,10 @@ pub struct Seen {
     pub users: BTreeMap<String, UserSeen>,
     /// All of the project.
     pub jobs: BTreeMap<Uuid, JobSeen>,
+    /// The receipts of those that are completed, as far as they were asked for.
+    pub receipts: BTreeMap<Uuid, String>,
+    /// The keys that sign receipts.
+    pub keys: Keys,
     /// All partitions.
     pub ledger: Vec<PartitionSeen>,
     /// The project's.
@@ -124,6 +129,9 @@ pub fn time_us(text: &str) -> Result<i64> {
     ensure!(text.ends_with('Z'), "{text:?} is not in UTC");
     Ok(text.parse::<Timestamp>()?.as_microsecond())
 }
+
+/// The list of jobs; each has its id below.
+const JOBS: &str = "/v1/api/profile/user/deletion-job";
 
 /// How long a store may still be away after a fault.
 const AWAY: Duration = Duration::from_secs(30);
@@ -228,8 +236,32 @@ pub fn read_back(system: &dyn System, users: &BTreeSet<String>) -> Result<Seen> 
         seen.insert(user.clone(), read_user(&mut clients[number % count], user)?);
     }
     let client = clients.last_mut().context("no front door")?;
-    let (jobs, accounting) = (all_jobs(client)?, accounting(client)?);
-    Ok(Seen { users: seen, jobs, ledger: ledger(system)?, accounting })
+    let (jobs, accounting, keys) = (all_jobs(client)?, accounting(client)?, keys(client)?);
+    let (receipts, ledger) = (BTreeMap::new(), ledger(system)?);
+    Ok(Seen { users: seen, jobs, receipts, keys, ledger, accounting })
+}
+
+/// The keys that sign receipts.
+///
+/// # Errors
+/// No answer, or not the expected one.
+pub fn keys(client: &mut Client) -> Result<Keys> {
+    let answer = ask(client, &Request::get("/.well-known/jwks.json"))?;
+    ensure!(answer.status == 200, "JWKS: {} {:.500}", answer.status, answer.text());
+    Keys::parse(&answer.body)
+}
+
+/// The receipt of a completed job.
+///
+/// # Errors
+/// There is none, or no answer.
+pub fn receipt(client: &mut Client, job: Uuid) -> Result<String> {
+    let request = client.read(&format!("{JOBS}/{job}/receipt"), "");
+    let answer = ask(client, &request)?;
+    let (status, kind) = (answer.status, answer.header("content-type"));
+    let is_token = (status, kind) == (200, Some("application/jwt"));
+    ensure!(is_token, "the receipt of {job}: {status} {kind:?} {:.500}", answer.text());
+    Ok(answer.text())
 }
 
 /// Reads everything of one user.
@@ -361,7 +393,22 @@ fn event_seen(mut event: BTreeMap<String, &RawValue>) -> Result<EventSeen> {
     Ok(EventSeen { id, name, time_us: time_us_of, properties, extra })
 }
 
+/// Reads jobs, the newest first, until all of these are among them or there are no more.
+///
+/// # Errors
+/// No answer, or not the expected one.
+pub fn jobs(client: &mut Client, wanted: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, JobSeen>> {
+    pages_of_jobs(client, |jobs| wanted.iter().all(|job| jobs.contains_key(job)))
+}
+
 fn all_jobs(client: &mut Client) -> Result<BTreeMap<Uuid, JobSeen>> {
+    pages_of_jobs(client, |_| false)
+}
+
+fn pages_of_jobs(
+    client: &mut Client,
+    enough: impl Fn(&BTreeMap<Uuid, JobSeen>) -> bool,
+) -> Result<BTreeMap<Uuid, JobSeen>> {
     #[derive(Deserialize)]
     struct Page {
         jobs: Vec<JobSeen>,
@@ -370,12 +417,12 @@ fn all_jobs(client: &mut Client) -> Result<BTreeMap<Uuid, JobSeen>> {
     let mut jobs = BTreeMap::new();
     let mut query = String::new();
     loop {
-        let page: Page = get(client, "/v1/api/profile/user/deletion-job", &query)?;
+        let page: Page = get(client, JOBS, &query)?;
         for job in page.jobs {
             let id = job.job_id;
             ensure!(jobs.insert(id, job).is_none(), "job {id} is listed twice");
         }
-        let Some(cursor) = page.next_cursor else { return Ok(jobs) };
+        let Some(cursor) = page.next_cursor.filter(|_| !enough(&jobs)) else { return Ok(jobs) };
         query = format!("&cursor={}", percent_encode(&cursor));
     }
 }

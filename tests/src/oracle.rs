@@ -17,6 +17,7 @@ mod accounts;
 mod devices;
 mod events;
 mod profiles;
+mod receipts;
 
 /// How many attempts a violation shows.
 const TOLD: usize = 40;
@@ -49,6 +50,10 @@ pub enum Rule {
     Order,
     /// An accepted job completes.
     Job,
+    /// Its progress only grows, up to its total.
+    Progress,
+    /// Its receipt is there, signed, true, and in its place in the chain.
+    Receipt,
     /// Outcomes add up to the frontier, and the frontier is the end of the log.
     Accounting,
 }
@@ -191,6 +196,22 @@ pub fn check(history: &[Op], seen: &Seen, circumstances: Circumstances) -> Vec<V
     }
     devices::check(&index, &seen.users, circumstances, &mut found);
     accounts::check(history, seen, circumstances, &mut found);
+    receipts::check(history, seen, &mut found);
+    found
+}
+
+/// Compares users of a system that is not settled: only what may not be there any more.
+pub fn erased(history: &[Op], users: &BTreeMap<String, UserSeen>) -> Vec<Violation> {
+    let index = Index::new(history);
+    let nothing = Attempts::default();
+    let mut found = Vec::new();
+    for (user, what) in users {
+        let attempts = index.users.get(user.as_str()).unwrap_or(&nothing);
+        events::check(user, &attempts.events, &what.events, &mut found);
+        profiles::check(user, &attempts.profiles, what.profile.as_ref(), &mut found);
+    }
+    devices::check(&index, users, Circumstances::default(), &mut found);
+    found.retain(|violation| violation.rule == Rule::Erased);
     found
 }
 

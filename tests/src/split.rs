@@ -128,16 +128,18 @@ pub struct Split {
     members: Vec<Member>,
     door_count: usize,
     readiness: Readiness,
+    starter: Starter,
 }
 
 /// What makes a system's processes.
-struct Starter<'s> {
-    spec: &'s Spec,
-    folder: &'s Path,
+#[derive(Debug)]
+struct Starter {
+    spec: Spec,
+    folder: PathBuf,
     binary: PathBuf,
 }
 
-impl Starter<'_> {
+impl Starter {
     /// Runs a command that ends by itself, and returns what it printed.
     fn run(&self, args: &[&str]) -> Result<Vec<u8>> {
         let mut command = Command::new(millrace_binary()?);
@@ -161,7 +163,7 @@ impl Starter<'_> {
     }
 
     fn launch(&self, args: &[&str]) -> Launch {
-        let (binary, folder) = (self.binary.clone(), self.folder.to_owned());
+        let (binary, folder) = (self.binary.clone(), self.folder.clone());
         let launch = Launch { binary, args: Vec::new(), folder, env: self.spec.env.clone() };
         let options = self.spec.options();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -178,7 +180,12 @@ impl Starter<'_> {
         }
         for role in ROLES {
             for number in 1..=self.spec.workers {
-                let worker = self.launch(&["worker", "--role", role]);
+                // Each signs with a key of its own.
+                let receipt_key = self.folder.join(format!("data/keys/receipts-{number}.pem"));
+                let receipt_key = receipt_key.to_string_lossy();
+                let signs = ["--receipt-key", &*receipt_key];
+                let own: &[&str] = if role == "deletions" { &signs } else { &[] };
+                let worker = self.launch(&[&["worker", "--role", role], own].concat());
                 launches.push((format!("{role} worker {number}"), worker));
             }
         }
@@ -194,7 +201,7 @@ impl Split {
     /// Something does not start; the error holds its standard error.
     pub fn start(spec: &Spec, folder: &Path) -> Result<Self> {
         let binary = spec.binary.clone().map_or_else(millrace_binary, Ok)?;
-        let starter = Starter { spec, folder, binary };
+        let starter = Starter { spec: spec.clone(), folder: folder.to_owned(), binary };
         let key = starter.prepare()?;
         let mut starting = Vec::new();
         for (name, launch) in starter.launches() {
@@ -213,7 +220,15 @@ impl Split {
             members.iter().map(|member| Ok(member.server()?.address)).collect();
         let doors = Doors::new(PROJECT, &key, places?);
         let readiness = Readiness::watch(addresses?);
-        Ok(Self { doors, members, door_count: spec.doors, readiness })
+        Ok(Self { doors, members, door_count: spec.doors, readiness, starter })
+    }
+
+    /// Runs a command that ends by itself, and returns what it printed.
+    ///
+    /// # Errors
+    /// It fails; the error holds its standard error.
+    pub fn run(&self, args: &[&str]) -> Result<Vec<u8>> {
+        self.starter.run(args)
     }
 
     /// The processes: the doors, then two or more workers of each role.

@@ -3,19 +3,23 @@
 //! Owns the course of an oracle test: traffic, a fault, a restart, the judgement.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::generator::{Cast, Generator, Mix, Prepared};
-use crate::model::{History, Op};
-use crate::observe::{self, PartitionSeen};
+use crate::model::{Call, History, Item, Op};
+use crate::observe::{self, JobSeen, PartitionSeen};
 use crate::oracle::{self, Circumstances, Violation};
 use crate::sender::Sender;
 use crate::system::System;
+use crate::watch::Watch;
 
 /// How many violations a report shows.
 const SHOWN: usize = 10;
@@ -36,6 +40,10 @@ pub struct World {
     pub circumstances: Circumstances,
     /// What the next traffic begins with: requests that were never answered.
     pub resend: Vec<Prepared>,
+    /// What is seen of jobs while they run.
+    pub watch: Watch,
+    /// Receipts never change, so each is read once.
+    receipts: Mutex<BTreeMap<Uuid, String>>,
     senders: u64,
 }
 
@@ -88,14 +96,17 @@ impl World {
             folder.disable_cleanup(true);
             println!("{name}: {}", folder.path().display());
         }
+        let history = Arc::new(History::default());
         Ok(Self {
             folder,
             seed,
             rng: fastrand::Rng::with_seed(seed),
-            history: Arc::new(History::default()),
+            watch: Watch::new(Arc::clone(&history)),
+            history,
             users: BTreeSet::new(),
             circumstances: Circumstances { whole_history: true, ..Circumstances::default() },
             resend: Vec::new(),
+            receipts: Mutex::default(),
             senders: 0,
         })
     }
@@ -126,6 +137,7 @@ impl World {
         senders: usize,
         requests: usize,
     ) -> Traffic {
+        self.watch.over(system.doors());
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for _ in 0..senders {
@@ -143,21 +155,60 @@ impl World {
         Traffic { stop, threads }
     }
 
+    /// Sends these, in order, each until it is accepted.
+    ///
+    /// # Errors
+    /// One is refused.
+    pub fn send(&mut self, system: &dyn System, requests: &[Prepared]) -> Result<()> {
+        self.watch.over(system.doors());
+        self.users.extend(requests.iter().flat_map(|request| users_of(&request.call)));
+        let (history, doors) = (Arc::clone(&self.history), system.doors());
+        let generator = Generator::new(0, "by hand", Cast::new("none", 1), Mix::default());
+        let mut sender = Sender::new(doors, generator, history, 0);
+        for request in requests {
+            until("an answer", || sender.exchange(request).then_some(()))?;
+        }
+        ensure!(sender.surprises.is_empty(), "{:?}", sender.surprises);
+        Ok(())
+    }
+
     /// Waits until the system is idle and compares what it shows of `users` with the history.
+    /// What was seen of jobs while they ran is judged with it.
     ///
     /// # Errors
     /// It never becomes idle, or cannot be read.
     pub fn judge(&self, system: &dyn System, users: &BTreeSet<String>) -> Result<Vec<Violation>> {
+        self.watch.over(system.doors());
         let ends = |ledger: &[PartitionSeen]| ledger.iter().map(|p| p.log_end).collect::<Vec<_>>();
         loop {
             observe::wait_idle(system, &self.history.jobs())?;
             let before = ends(&observe::ledger(system)?);
-            let seen = observe::read_back(system, users)?;
+            let mut seen = observe::read_back(system, users)?;
+            seen.receipts = self.receipts(system, &seen.jobs)?;
             // A request that was left open may be taken meanwhile: then it is read again.
             if ends(&seen.ledger) == before {
-                return Ok(oracle::check(&self.history.snapshot(), &seen, self.circumstances));
+                let mut found = oracle::check(&self.history.snapshot(), &seen, self.circumstances);
+                found.extend(self.watch.found());
+                return Ok(found);
             }
         }
+    }
+
+    /// The receipts of all jobs that are completed.
+    fn receipts(
+        &self,
+        system: &dyn System,
+        jobs: &BTreeMap<Uuid, JobSeen>,
+    ) -> Result<BTreeMap<Uuid, String>> {
+        let mut known = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
+        let doors = system.doors();
+        let mut client = doors.client(*doors.all().first().context("no front door")?);
+        for job in jobs.values().filter(|job| job.status == "completed") {
+            if let Entry::Vacant(unknown) = known.entry(job.job_id) {
+                unknown.insert(observe::receipt(&mut client, job.job_id)?);
+            }
+        }
+        Ok(known.clone())
     }
 
     /// As [`World::judge`]; any violation is an error that shows the first of them.
@@ -190,5 +241,38 @@ impl World {
              users",
             all - accepted - refused
         )
+    }
+}
+
+/// How long what must come may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Waits until something is there.
+///
+/// # Errors
+/// It does not come.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    let since = Instant::now();
+    loop {
+        if let Some(there) = look() {
+            return Ok(there);
+        }
+        ensure!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn users_of(call: &Call) -> BTreeSet<String> {
+    match call {
+        Call::Delete { users, .. } => users.clone(),
+        Call::Items(items) => items.iter().filter_map(|sent| user_of(&sent.item)).collect(),
+    }
+}
+
+fn user_of(item: &Item) -> Option<String> {
+    match item {
+        Item::Event(event) => Some(event.user.clone()),
+        Item::Profile(profile) => Some(profile.user.clone()),
+        Item::Device(device) => device.user.clone(),
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use millrace_tests::crowd::Crowd;
 use millrace_tests::generator::Mix;
+use millrace_tests::observe;
 use millrace_tests::oracle::{Rule, Violation};
 use millrace_tests::process::{Launch, Server};
 use millrace_tests::shim::{Shim, Tail};
-use millrace_tests::world::World;
+use millrace_tests::world::{World, until};
 
 /// `millrace dev` with a rule broken.
 fn broken(world: &World, name: &str) -> Result<Server> {
@@ -67,6 +69,30 @@ fn committing_the_frontier_before_the_data_is_reported() -> Result<()> {
 #[test]
 fn ignoring_a_marker_is_reported() -> Result<()> {
     breaks_calmly("ignore-markers", &[Rule::Erased])
+}
+
+#[test]
+fn a_job_that_is_completed_though_its_markers_were_ignored_is_reported() -> Result<()> {
+    breaks_calmly("ignore-markers-unseen", &[Rule::Erased])
+}
+
+#[test]
+fn a_job_that_is_completed_before_all_is_erased_is_reported() -> Result<()> {
+    let mut world = World::new("complete-early")?;
+    let server = broken(&world, "complete-early")?;
+    let crowd = Crowd::new("early", 400);
+    let mut requests = crowd.load();
+    requests.push(crowd.deletion(1));
+    world.send(&server, &requests)?;
+    observe::wait_idle(&server, &world.history.jobs())?;
+    let found = until("the completed job is read back", || {
+        (!world.watch.judged().is_empty()).then(|| world.watch.found())
+    })?;
+    let told = |violation: &Violation| {
+        violation.rule == Rule::Erased && violation.detail.contains("was completed")
+    };
+    ensure!(found.iter().any(told), "seed {}: {found:?}", world.seed);
+    Ok(())
 }
 
 #[test]

@@ -17,6 +17,11 @@ pub struct Config {
     pub persist_interval: Duration,
     /// How often open deletion jobs are held against the positions.
     pub completion_interval: Duration,
+    /// How long a deletion whose markers are passed waits for others, so that one purge serves them
+    /// all.
+    pub purge_gather_max: Duration,
+    /// How many times as long as a purge took is the least until the next one.
+    pub purge_rest: u32,
     /// A turn that takes longer begins again at the resume point: others may have taken over.
     pub pause_max: Duration,
     /// The first delay after a failure; it doubles, with jitter, up to `retry_max`.
@@ -38,6 +43,8 @@ impl Default for Config {
             tick: Duration::from_secs(1),
             persist_interval: Duration::from_secs(2),
             completion_interval: Duration::from_millis(250),
+            purge_gather_max: Duration::from_secs(10),
+            purge_rest: 4,
             pause_max: Duration::from_secs(5),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),

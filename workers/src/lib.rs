@@ -17,5 +17,6 @@ mod progress;
 mod role;
 mod service;
 
+pub use completion::{Receipts, Sign};
 pub use config::Config;
 pub use service::{StopError, Workers, start};

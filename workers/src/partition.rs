@@ -234,7 +234,8 @@ impl<R: Role> Partition<R> {
         let row = session.positions.row();
         let mut progressed =
             Progressed { frontier: row.frontier, time_us: row.time_us, ..Progressed::default() };
-        let mut writes = Vec::with_capacity(batch.len());
+        let mut effects = Effects::default();
+        effects.writes.reserve(2 * batch.len());
         let mut dead = DeadLetters::default();
         for (log_record, arrival) in records.iter().zip(batch) {
             if arrival.offset > progressed.frontier {
@@ -249,13 +250,13 @@ impl<R: Role> Partition<R> {
                 time_us: progressed.time_us,
                 detour: arrival.detour,
             };
-            let mut effects = Effects::default();
+            let before = effects.len();
             match self.outcome(&place, arrival, &mut erasures, &mut effects) {
                 Ok((project, outcome)) => {
                     progressed.counts.add(project, outcome, 1);
-                    writes.append(&mut effects.writes);
                 }
                 Err(reason) => {
+                    effects.truncate(before);
                     let partitions = self.shared.log.partitions();
                     let here = (topic, partition, partitions);
                     let time_us = progressed.time_us;
@@ -264,12 +265,10 @@ impl<R: Role> Partition<R> {
                     progressed.counts.add(project, Outcome::Dead, 1);
                 }
             }
-            if !effects.after_settling.is_empty() {
-                progressed.after_settling.push((arrival.offset, effects.after_settling));
-            }
             progressed.frontier = arrival.offset + 1;
         }
-        Ok((progressed, writes, dead))
+        progressed.after_settling = effects.after_settling;
+        Ok((progressed, effects.writes, dead))
     }
 
     /// What becomes of one record, and of which project it is. An error: it can never be stored.

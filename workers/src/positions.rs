@@ -42,12 +42,12 @@ struct Mark {
 struct SecondStep {
     acknowledged: Instant,
     offset: u64,
-    writes: Vec<Write>,
+    write: Write,
 }
 
 #[derive(Default)]
 struct UnderWay {
-    first_steps: Vec<(u64, Vec<Write>)>,
+    first_steps: Vec<(u64, Write)>,
     second_steps: Vec<u64>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Progressed {
     pub(crate) time_us: Micros,
     pub(crate) counts: Counts,
     /// Second steps by the offset of their marker.
-    pub(crate) after_settling: Vec<(u64, Vec<Write>)>,
+    pub(crate) after_settling: Vec<(u64, Write)>,
 }
 
 impl Positions {
@@ -95,7 +95,7 @@ impl Positions {
             row.resume_time_us = row.time_us;
             row.resume_counts.clone_from(&row.counts);
             let steps = progressed.after_settling.into_iter();
-            return (row.clone(), steps.flat_map(|(_, writes)| writes).collect());
+            return (row.clone(), steps.map(|(_, write)| write).collect());
         }
         self.under_way.first_steps = progressed.after_settling;
         let due = self.due_second_steps(now);
@@ -125,7 +125,7 @@ impl Positions {
         }
         let UnderWay { first_steps, second_steps } = std::mem::take(&mut self.under_way);
         self.closing.extend(second_steps.into_iter().map(|offset| (now, offset)));
-        let wait = |(offset, writes)| SecondStep { acknowledged: now, offset, writes };
+        let wait = |(offset, write)| SecondStep { acknowledged: now, offset, write };
         self.waiting.extend(first_steps.into_iter().map(wait));
         let newest = self.latest.as_ref().or(self.marks.back()).map_or(0, |mark| mark.frontier);
         if self.row.frontier > newest.max(self.row.resume) {
@@ -156,7 +156,7 @@ impl Positions {
             }
             if let Some(step) = self.waiting.pop_front() {
                 self.under_way.second_steps.push(step.offset);
-                due.extend(step.writes);
+                due.push(step.write);
             }
         }
         due
@@ -264,7 +264,7 @@ mod tests {
         let start = Instant::now();
         let change = Change::EraseDevices { user: UserKey::new("p", "u") };
         let write = Write { stamp: Stamp(1), change };
-        let after_settling = vec![(2, vec![write.clone()])];
+        let after_settling = vec![(2, write.clone())];
         let (_, due) = positions.after(start, Progressed { after_settling, ..progressed(3, 3) });
         assert!(due.is_empty());
         positions.acknowledged(start);

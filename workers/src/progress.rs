@@ -38,6 +38,11 @@ impl Progress {
         self.lock().remove(&key);
     }
 
+    /// Whether the partition is this process's, as far as it knows.
+    pub(crate) fn holds(&self, key: Key) -> bool {
+        self.lock().contains_key(&key)
+    }
+
     /// What the log may let go of: resume points that the store has made durable.
     pub(crate) fn durable(&self, key: Key) -> u64 {
         self.lock().get(&key).map_or(0, |partition| partition.durable)

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use crate::completion::complete_jobs;
+use crate::completion::{Receipts, complete_jobs};
 use crate::config::Config;
 use crate::partition::{Partition, Shared};
 use crate::progress::Progress;
@@ -40,7 +40,8 @@ pub enum StopError {
     Store(#[from] StoreError),
 }
 
-/// Starts workers for `topics` on the current runtime.
+/// Starts workers for `topics` on the current runtime. With [`Receipts`] they also complete deletion
+/// jobs, which are read from [`Topic::Deletions`].
 ///
 /// # Errors
 /// The log cannot be subscribed to.
@@ -49,6 +50,7 @@ pub fn start(
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     topics: &[Topic],
+    receipts: Option<Receipts>,
 ) -> Result<Workers, LogError> {
     let subscriptions: Result<Vec<_>, _> =
         topics.iter().map(|topic| log.subscribe(GROUP, *topic)).collect();
@@ -64,12 +66,8 @@ pub fn start(
             shared.progress.persist_every(shared.config.persist_interval, &*shared.store).await;
         }
     }));
-    if topics.contains(&Topic::Deletions) {
-        tasks.spawn(until_stopped(stopped, {
-            let shared = shared.clone();
-            let interval = shared.config.completion_interval;
-            async move { complete_jobs(interval, &*shared.log, &*shared.store).await }
-        }));
+    if let Some(receipts) = receipts {
+        tasks.spawn(until_stopped(stopped, complete_jobs(shared.clone(), receipts)));
     }
     Ok(Workers { shared, stop, tasks })
 }

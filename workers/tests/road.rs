@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use millrace_log::embedded::EmbeddedLog;
 use millrace_log::{Batch, Log, LogRecord, Reader};
+use millrace_schema::receipt::{Previous, Receipt, token_hash};
 use millrace_schema::record::{
     Body, Event, Fence, HEADER_ERROR, HEADER_ORIGIN_OFFSET, HEADER_ORIGIN_TIME_US, Job, Marker,
     Profile, Reach, Record,
@@ -17,8 +18,10 @@ use millrace_schema::time::wall_clock_us;
 use millrace_schema::user::write_user_key;
 use millrace_schema::{Outcome, Topic, UserKey};
 use millrace_store::embedded::EmbeddedStore;
-use millrace_store::{EventQuery, EventRow, Store};
-use millrace_workers::{Config, Workers};
+use millrace_store::{
+    AccountStore, Completion, DeliveryState, EventQuery, EventRow, ReceiptKey, Store,
+};
+use millrace_workers::{Config, Receipts, Workers};
 use uuid::Uuid;
 
 const PROJECT: &str = "demo";
@@ -27,6 +30,7 @@ const PROJECT: &str = "demo";
 struct Road {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
+    accounts: Arc<dyn AccountStore>,
     workers: Option<Workers>,
 }
 
@@ -34,14 +38,34 @@ impl Road {
     fn open(dir: &Path) -> Self {
         let log = EmbeddedLog::open(&dir.join("log"), Default::default()).unwrap();
         let store = EmbeddedStore::open(&dir.join("store"), Default::default()).unwrap();
-        Self { log: Arc::new(log), store: Arc::new(store), workers: None }
+        let store = Arc::new(store);
+        Self { log: Arc::new(log), accounts: store.clone(), store, workers: None }
     }
 
     fn start(&mut self) {
         let config = Config { linger: Duration::ZERO, ..Config::default() };
         let (log, store) = (self.log.clone(), self.store.clone());
-        let workers = millrace_workers::start(config, log, store, &Topic::CONSUMED).unwrap();
-        self.workers = Some(workers);
+        let key = ReceiptKey { kid: "k".into(), public: vec![1; 32], created_us: 1 };
+        let receipts = Receipts {
+            issuer: "me".into(),
+            key,
+            sign: Arc::new(|receipt| serde_json::to_string(receipt).map_err(|e| e.to_string())),
+            accounts: self.accounts.clone(),
+        };
+        let workers = millrace_workers::start(config, log, store, &Topic::CONSUMED, Some(receipts));
+        self.workers = Some(workers.unwrap());
+    }
+
+    async fn completed(&self, job: Uuid) -> Completion {
+        loop {
+            if let Some(row) = self.store.job(PROJECT, job).await.unwrap()
+                && let Some(completion) = row.completion
+            {
+                assert!(row.job.sample.is_empty(), "the sample is forgotten");
+                return completion;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn stop(&mut self) {
@@ -206,16 +230,75 @@ async fn a_deletion_erases_what_stands_before_it_and_nothing_that_comes_after() 
     assert_eq!(cells["a"].value.as_deref(), Some("2"), "an older time is as good in a new life");
     let ids: Vec<String> = road.events("u").await.into_iter().map(|event| event.id).collect();
     assert_eq!(ids, ["after"]);
-    let completion = loop {
-        let row = road.store.job(PROJECT, job).await.unwrap().unwrap();
-        if let Some(completion) = row.completion {
-            assert!(row.job.sample.is_empty(), "the sample is forgotten");
-            break completion;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let completion = road.completed(job).await;
     assert_eq!((completion.sampled, completion.found), (2, 0));
     road.stop().await;
+}
+
+/// The receipt of a completion whose token is the receipt's JSON.
+fn receipt_of(completion: &Completion) -> (u64, Receipt) {
+    let issued = completion.receipt.as_ref().unwrap();
+    (issued.number, serde_json::from_str(&issued.token).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_are_numbered_chained_and_announced_to_the_webhook() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut road = Road::open(dir.path());
+    let url = "https://example.com/hook".to_owned();
+    road.accounts.set_webhook(PROJECT, Some(url.clone())).await.unwrap();
+    road.start();
+    let mut previous = None;
+    for number in 1..=3 {
+        let job = road.delete(&["u", "v"]).await;
+        let completion = road.completed(job).await;
+        let (issued, receipt) = receipt_of(&completion);
+        assert_eq!((issued, receipt.number), (number, number));
+        assert_eq!(receipt.previous, previous);
+        assert_eq!((&*receipt.iss, receipt.job_id, receipt.users), ("me", job, 2));
+        assert_eq!((receipt.read_back.sampled, receipt.read_back.found), (2, 0));
+        assert!(receipt.accepted_at < receipt.settled_at);
+        assert!(receipt.settled_at <= receipt.completed_at);
+        let places: Vec<&str> = receipt.residuals.iter().map(|r| &*r.place).collect();
+        assert!(places.starts_with(&["log", "dead_letters"]), "{places:?}");
+        let hash = token_hash(&completion.receipt.unwrap().token);
+        previous = Some(Previous { job_id: job, hash });
+        let deliveries = road.store.deliveries(PROJECT, vec![job]).await.unwrap();
+        let delivery = deliveries[0].as_ref().unwrap();
+        assert_eq!((delivery.state, &delivery.url), (DeliveryState::Pending, &url));
+    }
+    let keys = road.accounts.receipt_keys().await.unwrap();
+    assert_eq!(keys.iter().map(|key| &*key.kid).collect::<Vec<_>>(), ["k"]);
+    road.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_many_at_once_make_one_chain_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut road = Road::open(dir.path());
+    let mut jobs = Vec::new();
+    for round in 0..3 {
+        for n in 0..5 {
+            jobs.push(road.delete(&[&format!("u{round}-{n}"), "all"]).await);
+        }
+        road.start();
+        road.settle().await;
+        road.stop().await;
+    }
+    road.start();
+    let mut chain = BTreeMap::new();
+    for job in &jobs {
+        let completion = road.completed(*job).await;
+        chain.insert(receipt_of(&completion).0, (*job, completion));
+    }
+    road.stop().await;
+    assert!(chain.keys().copied().eq(1..=jobs.len() as u64), "no gap, none twice");
+    let mut previous = None;
+    for (job, completion) in chain.into_values() {
+        assert_eq!(receipt_of(&completion).1.previous, previous);
+        let hash = token_hash(&completion.receipt.unwrap().token);
+        previous = Some(Previous { job_id: job, hash });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,3 +93,21 @@ async fn keys_are_listed_by_project_and_never_with_their_token() {
     let error = accounts.revoke_key(Uuid::nil()).await.unwrap_err();
     assert!(matches!(error, AccountError::UnknownKey(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_webhook_is_set_replaced_and_cleared_for_a_project_that_exists() {
+    let (accounts, _) = accounts();
+    let url = |path: &str| Some(format!("https://example.org/{path}"));
+    let error = accounts.set_webhook("shop", url("a")).await.unwrap_err();
+    assert!(matches!(error, AccountError::UnknownProject(_)), "{error}");
+    accounts.create_project("shop", "").await.unwrap();
+    for path in ["a", "b"] {
+        accounts.set_webhook("shop", url(path)).await.unwrap();
+    }
+    let set = Webhook { project: "shop".to_owned(), url: "https://example.org/b".to_owned() };
+    assert_eq!(accounts.webhooks().await.unwrap(), [set]);
+    for _ in 0..2 {
+        accounts.set_webhook("shop", None).await.unwrap();
+        assert_eq!(accounts.webhooks().await.unwrap(), []);
+    }
+}

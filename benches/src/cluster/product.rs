@@ -142,7 +142,11 @@ impl Product {
     /// Starts a worker, and waits until it is ready.
     pub(super) fn worker(&self, space: &Space, role: &str) -> Result<Worker> {
         let settle_ms = SETTLE_MS.to_string();
+        let receipt_key = self.data.join("receipts.pem");
+        let receipt_key = receipt_key.to_str().context("the data folder's name is not UTF-8")?;
+        let receipts = ["--receipt-key", receipt_key];
         let arguments = ["worker", "--role", role, "--cql-settle-ms", &settle_ms];
+        let arguments = [&arguments[..], &receipts].concat();
         let (child, listening) = self.start(space, &arguments)?;
         let worker = Worker { child, admin: address(&listening.admin_url)? };
         until_ready(worker.admin, "the worker")?;

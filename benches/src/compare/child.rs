@@ -13,10 +13,10 @@ use crate::request::{Target, address};
 
 /// A running server.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) target: Target,
-    pub(super) admin: Option<SocketAddr>,
+    pub(crate) target: Target,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// What a server says on stdout when it is ready.
@@ -32,7 +32,7 @@ struct Ready {
 
 impl Server {
     /// Starts a server, and waits until it says where it listens.
-    pub(super) fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
         let (child, ready) = Child::start::<Ready>(program, arguments)?;
         let address_of = address(&ready.url)?;
         let target =
@@ -42,12 +42,17 @@ impl Server {
     }
 
     /// Processor time used so far, by all threads.
-    pub(super) fn cpu_time(&self) -> Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
         process::cpu_time(self.child.id())
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory in use.
-    pub(super) fn memory(&self) -> Result<Memory> {
+    pub(crate) fn memory(&self) -> Result<Memory> {
         process::memory(self.child.id())
     }
 }

@@ -3,7 +3,7 @@
 //! Each round loads each of them, one after another and every time in another order, so that
 //! whatever else the machine does hits all alike; ratios are taken within a round.
 
-mod child;
+pub(crate) mod child;
 mod disk;
 mod lag;
 mod table;

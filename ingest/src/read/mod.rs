@@ -21,12 +21,14 @@ mod devices;
 mod events;
 mod jobs;
 mod profile;
+mod receipt;
 
 pub(crate) use accounting::{accounting, ledger};
 pub(crate) use devices::devices;
 pub(crate) use events::events;
 pub(crate) use jobs::{job, jobs};
 pub(crate) use profile::profile;
+pub(crate) use receipt::{jwks, receipt};
 
 /// The description of the API.
 pub(crate) fn openapi() -> Response {

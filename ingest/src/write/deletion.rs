@@ -1,21 +1,24 @@
 //! Deletions: a marker for each user in each topic, then the job that seals them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, Digest, SHA256};
 use aws_lc_rs::rand;
 use hyper::header::{HeaderValue, LOCATION};
 use millrace_log::{Appended, Batch, Durability};
 use millrace_schema::parse::Parser;
-use millrace_schema::record::{Body, Fence, Job, Marker, Reach};
+use millrace_schema::receipt::{hex, ids_hash};
+use millrace_schema::record::{Body, Fence, Job, Marker, Reach, Record};
 use millrace_schema::time::Micros;
+use millrace_schema::user::write_user_key;
 use millrace_schema::{Topic, id};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::call::{Call, Rejected};
-use super::submit::{accepted_answer, charge, durable, push};
+use super::submit::{Appending, accepted_answer, charge, durable, push};
+use super::users::Users;
 use super::{Work, work};
 use crate::body::Admitted;
 use crate::context::Context;
@@ -23,8 +26,8 @@ use crate::error::ApiError;
 use crate::query;
 use crate::response::Response;
 
-/// Users whose markers are appended at once.
-const USERS_PER_APPEND: usize = 2_048;
+/// Users whose markers are appended at once. The next ones are made while those are on their way.
+const USERS_PER_APPEND: usize = 1_024;
 /// Ids that are kept with a job until it ends.
 const SAMPLE_IDS: usize = 16;
 /// Bytes of the salt of `ids_hash`.
@@ -37,11 +40,11 @@ pub(super) struct Plan {
     project: String,
     job: Uuid,
     received_us: Micros,
-    /// Each once, ascending.
-    users: Vec<String>,
+    users: Users,
     erase: Vec<Reach>,
     salt: [u8; SALT_BYTES],
-    ids_hash: Digest,
+    /// See [`Job::ids_hash`].
+    ids_hash: String,
     sample: Vec<String>,
     rejected: Rejected,
 }
@@ -54,8 +57,7 @@ pub(super) fn one_user(
     parser: &mut Parser,
 ) -> Result<Plan, ApiError> {
     let deletion = parser.deletion(body, &ctx.config.limits).map_err(ApiError::Invalid)?;
-    let users = vec![deletion.user.to_owned()];
-    Plan::new(ctx, call, body, users, deletion.erase, Rejected::default())
+    Plan::new(ctx, call, body, Users::of(&[deletion.user]), deletion.erase, Rejected::default())
 }
 
 /// Parses the deletion of many users.
@@ -70,9 +72,9 @@ pub(super) fn many_users(
     // Not `total - users`: a repeated id is not a bad one.
     let bad = parsed.errors.total;
     let rejected = call.judge_errors(ctx, parsed.errors, bad, parsed.total)?;
-    let mut users: Vec<String> = parsed.users.into_iter().map(str::to_owned).collect();
+    let mut users = parsed.users;
     users.sort_unstable();
-    Plan::new(ctx, call, body, users, parsed.erase, rejected)
+    Plan::new(ctx, call, body, Users::of(&users), parsed.erase, rejected)
 }
 
 impl Plan {
@@ -80,7 +82,7 @@ impl Plan {
         ctx: &Context,
         call: &Call,
         body: &[u8],
-        users: Vec<String>,
+        users: Users,
         erase: Vec<Reach>,
         rejected: Rejected,
     ) -> Result<Self, ApiError> {
@@ -91,7 +93,8 @@ impl Plan {
             None => id::new_id(received_us),
         };
         let salt = random()?;
-        let (ids_hash, sample) = (ids_hash(&salt, &users), sample(&users)?);
+        let ids_hash = ids_hash(&salt, users.iter());
+        let sample = sample(&users)?;
         Ok(Self { project, job, received_us, users, erase, salt, ids_hash, sample, rejected })
     }
 
@@ -101,15 +104,21 @@ impl Plan {
         Topic::DATA.into_iter().filter(move |topic| reached.contains(topic))
     }
 
-    /// The markers of some of the users.
-    fn markers(&self, partitions: u32, users: &[String]) -> Batch {
-        let bytes = users.iter().map(|user| 2 * user.len() + MARKER_BYTES).sum::<usize>();
-        let mut batch = Batch::with_capacity(users.len() * self.erase.len(), bytes);
-        for topic in self.topics() {
-            for user in users {
-                let marker = Marker { user: user.into(), job: self.job };
-                let body = Body::Marker(marker);
-                push(&mut batch, partitions, topic, &self.project, self.received_us, body);
+    /// The markers of some of the users, by their places in the order.
+    fn markers(&self, partitions: u32, places: Range<usize>) -> Batch {
+        let users = || places.clone().filter_map(|place| self.users.get(place));
+        let bytes: usize = users().map(|user| 2 * user.len() + MARKER_BYTES).sum();
+        let topics: Vec<Topic> = self.topics().collect();
+        let mut batch = Batch::with_capacity(places.len() * topics.len(), bytes * topics.len());
+        let mut value = Vec::new();
+        for user in users() {
+            let body = Body::Marker(Marker { user: user.into(), job: self.job });
+            let (project, received_us) = (self.project.as_str().into(), self.received_us);
+            value.clear();
+            Record { project, received_us, body }.encode(&mut value);
+            for topic in &topics {
+                let key = |out: &mut Vec<u8>| write_user_key(out, &self.project, user);
+                batch.push(*topic, partitions, key, |out| out.extend_from_slice(&value));
             }
         }
         batch
@@ -123,7 +132,7 @@ impl Plan {
             erase: self.erase.clone(),
             fence,
             salt: hex(&self.salt),
-            ids_hash: hex(self.ids_hash.as_ref()),
+            ids_hash: self.ids_hash.clone(),
             sample: self.sample.clone(),
         };
         let mut batch = Batch::default();
@@ -145,16 +154,13 @@ pub(super) async fn answer(
     body: Admitted,
     parse: Work<Plan>,
 ) -> Result<Response, ApiError> {
+    // Before the plan is made, so that no more plans are in memory than there are turns.
+    let turn = turn(ctx).await?;
     let (plan, admitted) = work(ctx, call, body, parse).await?;
     if plan.users.is_empty() {
         return Ok(accepted_answer(call, ctx.parts.log.durability(), 0, &plan.rejected));
     }
     charge(ctx, call, plan.users.len());
-    let turn = Arc::clone(&ctx.deletions).acquire_owned();
-    let turn = tokio::time::timeout(ctx.config.append_timeout, turn).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(ApiError::Unavailable("too many deletions are under way; try again shortly"));
-    };
     let context = Arc::clone(ctx);
     // A task of its own, so that a client that hangs up does not leave it half done.
     let task = tokio::spawn(async move {
@@ -175,22 +181,54 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
+async fn turn(ctx: &Context) -> Result<OwnedSemaphorePermit, ApiError> {
+    let turn = Arc::clone(&ctx.deletions).acquire_owned();
+    match tokio::time::timeout(ctx.config.append_timeout, turn).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => Err(ApiError::Unavailable("too many deletions are under way; try again shortly")),
+    }
+}
+
 /// Appends markers, piece by piece, then the seal. What fails leaves markers without a seal: they
 /// erase what they would have, and the client is told to try again.
 async fn run(ctx: &Context, plan: &Plan) -> Result<Durability, ApiError> {
     let mut fences = Fences::default();
-    for users in plan.users.chunks(USERS_PER_APPEND) {
-        let batch = plan.markers(ctx.partitions, users);
-        let places: Vec<_> = batch.entries().map(|entry| (entry.topic, entry.partition)).collect();
-        let appended = append(ctx, batch).await?;
-        fences.add(&places, &appended.offsets)?;
+    let mut before: Option<Piece> = None;
+    for start in (0..plan.users.len()).step_by(USERS_PER_APPEND) {
+        let end = plan.users.len().min(start + USERS_PER_APPEND);
+        let piece = Piece::append(ctx, plan.markers(ctx.partitions, start..end));
+        if let Some(before) = before.replace(piece) {
+            before.finish(ctx, &mut fences).await?;
+        }
+    }
+    if let Some(last) = before {
+        last.finish(ctx, &mut fences).await?;
     }
     let seal = plan.seal(ctx.partitions, fences.into_vec());
-    append(ctx, seal).await.map(|appended| appended.durability)
+    let appending = ctx.parts.log.append(seal);
+    acknowledged(ctx, appending).await.map(|appended| appended.durability)
 }
 
-async fn append(ctx: &Context, batch: Batch) -> Result<Appended, ApiError> {
-    let appended = durable(ctx, ctx.parts.log.append(batch)).await?;
+/// Markers that are in the log's queue.
+struct Piece {
+    places: Vec<(Topic, u32)>,
+    appending: Appending,
+}
+
+impl Piece {
+    fn append(ctx: &Context, batch: Batch) -> Self {
+        let places = batch.entries().map(|entry| (entry.topic, entry.partition)).collect();
+        Self { places, appending: ctx.parts.log.append(batch) }
+    }
+
+    async fn finish(self, ctx: &Context, fences: &mut Fences) -> Result<(), ApiError> {
+        let appended = acknowledged(ctx, self.appending).await?;
+        fences.add(&self.places, &appended.offsets)
+    }
+}
+
+async fn acknowledged(ctx: &Context, appending: Appending) -> Result<Appended, ApiError> {
+    let appended = durable(ctx, appending).await?;
     // A spooled marker would come after records that were accepted after it.
     if appended.durability == Durability::Spooled {
         return Err(ApiError::Unavailable("the log is away, and deletions do not wait for it"));
@@ -223,27 +261,15 @@ impl Fences {
     }
 }
 
-/// See [`Job::ids_hash`]; `users` ascend.
-fn ids_hash(salt: &[u8], users: &[String]) -> Digest {
-    let mut context = digest::Context::new(&SHA256);
-    context.update(salt);
-    for user in users {
-        // At most `USER_ID_BYTES`.
-        context.update(&(user.len() as u32).to_le_bytes());
-        context.update(user.as_bytes());
-    }
-    context.finish()
-}
-
 /// A few of the users: one at random from each of as many equal parts.
-fn sample(users: &[String]) -> Result<Vec<String>, ApiError> {
+fn sample(users: &Users) -> Result<Vec<String>, ApiError> {
     let parts = users.len().min(SAMPLE_IDS);
     let mut picked = Vec::with_capacity(parts);
     for part in 0..parts {
         let (start, end) = (part * users.len() / parts, (part + 1) * users.len() / parts);
         let span = (end - start).max(1) as u64;
         let skip = usize::try_from(u64::from_le_bytes(random()?) % span).unwrap_or(0);
-        picked.extend(users.get(start + skip).cloned());
+        picked.extend(users.get(start + skip).map(str::to_owned));
     }
     Ok(picked)
 }
@@ -254,30 +280,22 @@ fn random<const N: usize>() -> Result<[u8; N], ApiError> {
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use millrace_schema::Record;
-
     use super::*;
 
     fn plan(users: usize, erase: &[Reach]) -> Plan {
         let mut users: Vec<String> = (0..users).map(|n| format!("user-{n}")).collect();
         users.sort_unstable();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        let users = Users::of(&users);
         let salt = [1; SALT_BYTES];
         Plan {
             project: "a&b c".to_owned(),
             job: Uuid::from_u128(7),
             received_us: 5,
             salt,
-            ids_hash: ids_hash(&salt, &users),
+            ids_hash: ids_hash(&salt, users.iter()),
             sample: sample(&users).unwrap(),
             users,
             erase: erase.to_vec(),
@@ -287,12 +305,13 @@ mod tests {
 
     #[test]
     fn every_user_gets_a_marker_in_each_topic_that_is_reached() {
-        let plan = plan(3, &[Reach::Profile, Reach::Events]);
-        let batch = plan.markers(4, &plan.users);
-        let topics: Vec<_> = batch.entries().map(|entry| entry.topic).collect();
+        let plan = plan(5, &[Reach::Profile, Reach::Events]);
+        let batch = plan.markers(4, 1..4);
         let (events, profiles) = (Topic::Events, Topic::Profiles);
-        assert_eq!(topics, [events, events, events, profiles, profiles, profiles]);
-        for (entry, user) in batch.entries().zip(plan.users.iter().cycle()) {
+        let topics: Vec<_> = batch.entries().map(|entry| entry.topic).collect();
+        assert_eq!(topics, [events, profiles, events, profiles, events, profiles]);
+        let users = ["user-1", "user-1", "user-2", "user-2", "user-3", "user-3"];
+        for (entry, user) in batch.entries().zip(users) {
             assert_eq!(entry.key, format!("a&b c\0{user}").as_bytes());
             let record = Record::decode(entry.value).unwrap();
             assert_eq!((&*record.project, record.received_us), ("a&b c", 5));
@@ -327,16 +346,7 @@ mod tests {
         assert_eq!((job.users, job.salt.len(), job.ids_hash.len()), (100, 32, 64));
         assert_eq!(job.sample.len(), SAMPLE_IDS);
         assert!(job.sample.is_sorted_by(|a, b| a < b), "no id twice");
-        assert!(job.sample.iter().all(|id| plan.users.contains(id)));
-    }
-
-    #[test]
-    fn the_hash_of_the_ids_is_as_documented() {
-        let mut expected = digest::Context::new(&SHA256);
-        expected.update(&[9, 8, 1, 0, 0, 0, b'a', 2, 0, 0, 0, b'b', b'c']);
-        let users = ["a".to_owned(), "bc".to_owned()];
-        assert_eq!(ids_hash(&[9, 8], &users).as_ref(), expected.finish().as_ref());
-        assert_eq!(hex(&[0, 0xaf]), "00af");
+        assert!(job.sample.iter().all(|id| plan.users.iter().any(|user| user == id)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod devices;
 mod events;
 mod profiles;
 mod submit;
+mod users;
 
 use std::cell::RefCell;
 use std::sync::Arc;

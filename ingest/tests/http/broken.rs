@@ -1,5 +1,7 @@
 //! A log that takes nothing.
 
+use std::time::Duration;
+
 use millrace_log::{
     AppendError, Appended, Batch, Bounds, BoxFuture, Durability, Log, LogError, Subscription,
 };
@@ -42,6 +44,10 @@ impl Log for Broken {
 
     fn bounds(&self, _: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
         Box::pin(async { Err(LogError::Unavailable("broken".to_owned())) })
+    }
+
+    fn retention(&self, _: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn health(&self) -> Result<(), String> {

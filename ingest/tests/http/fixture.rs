@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use millrace_accounts::{ApiKey, Scope, Signer, Verifier};
+use millrace_accounts::{ApiKey, ReceiptKeys, Scope, Signer, Verifier};
 use millrace_ingest::{Check, Config, Parts, Readiness, Server};
 use millrace_log::embedded::EmbeddedLog;
 use millrace_log::{Log, LogRecord};
@@ -25,6 +25,7 @@ pub(crate) const QUERY: &str = "project_id=p%201";
 pub(crate) struct Fixture {
     pub(crate) server: Server,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) key: String,
     signer: Signer,
@@ -91,15 +92,18 @@ impl Fixture {
         if read {
             verifier.refresh(&store).await.unwrap();
         }
+        let store = Arc::new(store);
         let parts = Parts {
             log: Arc::clone(&log),
-            store: Arc::new(store),
+            receipt_keys: ReceiptKeys::new(store.clone()),
+            store: store.clone(),
             verifier: Arc::clone(&verifier),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             readiness: Arc::new(Readiness::new(Arc::clone(&log), checks)),
         };
         let server = millrace_ingest::start(config, parts).await.unwrap();
-        let mut fixture = Self { server, log, verifier, key: String::new(), signer, _dir: dir };
+        let mut fixture =
+            Self { server, log, store, verifier, key: String::new(), signer, _dir: dir };
         fixture.key = fixture.mint(PROJECT, &Scope::ALL, None).1;
         fixture
     }
@@ -126,6 +130,12 @@ impl Fixture {
         let path = format!("{path}?{QUERY}");
         let headers = format!("Authorization: Bearer {}\r\n{headers}", self.key);
         self.request("POST", &path, &headers, body).await
+    }
+
+    /// A GET of the fixture's project and key.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let headers = format!("Authorization: Bearer {}\r\n", self.key);
+        self.request("GET", &format!("{path}?{QUERY}"), &headers, b"").await
     }
 
     pub(crate) async fn request(

@@ -7,7 +7,11 @@ mod calls;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod readiness;
+#[cfg(test)]
+mod receipts;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

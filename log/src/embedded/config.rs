@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::format::PARTITIONS_MAX;
+use super::writer::TICK;
 use crate::LogError;
 
 const MIB: u64 = 1024 * 1024;
@@ -49,6 +50,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How long a record is kept at most, once every reader has passed it: its segment is followed
+    /// by the next one when it is too old, and goes when its newest record is; each is found by the
+    /// writer when it looks, about once a tick.
+    pub(super) fn longest(&self) -> Duration {
+        let looked = 4 * TICK;
+        self.retention.saturating_add(self.segment_age).saturating_add(looked)
+    }
+
     pub(super) fn check(&self) -> Result<(), LogError> {
         let invalid = |text: String| Err(LogError::Invalid(text));
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {

@@ -41,6 +41,7 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use millrace_schema::Topic;
 use tokio::sync::oneshot;
@@ -178,6 +179,11 @@ impl Log for EmbeddedLog {
             Some(Bounds { start: locked(&shared.view).start(stream), end })
         });
         Box::pin(std::future::ready(Ok(bounds.collect())))
+    }
+
+    /// The time counts while the log is open.
+    fn retention(&self, _: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>> {
+        Box::pin(std::future::ready(Ok(Some(self.handle.shared.config.longest()))))
     }
 
     fn health(&self) -> Result<(), String> {

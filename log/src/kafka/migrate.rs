@@ -12,8 +12,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::config::Config;
 use super::topics::{
-    CLEANUP_POLICY, FoundTopics, MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS, RETENTION_MS, TIMEOUT,
-    TIMESTAMP_TYPE, TopicSpec, metadata, mismatches, read, retention_ms,
+    CLEANUP_POLICY, FoundTopics, MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS, RETENTION_MS, SEGMENT_MS,
+    TIMEOUT, TIMESTAMP_TYPE, TopicSpec, metadata, mismatches, read, retention_ms, segment_ms,
 };
 use crate::LogError;
 
@@ -96,10 +96,12 @@ impl<'c> Cluster<'c> {
         let partitions = self.config.partitions as i32;
         let replication = i32::try_from(spec.replication_factor).unwrap_or(i32::MAX);
         let insync = spec.min_insync_replicas.to_string();
-        let (retention, bytes) = (retention_ms(spec), self.config.message_bytes(topic).to_string());
+        let (retention, segment) = (retention_ms(spec), segment_ms(spec));
+        let bytes = self.config.message_bytes(topic).to_string();
         let new = NewTopic::new(name, partitions, TopicReplication::Fixed(replication))
             .set(MIN_INSYNC_REPLICAS, &insync)
             .set(RETENTION_MS, &retention)
+            .set(SEGMENT_MS, &segment)
             .set(MAX_MESSAGE_BYTES, &bytes)
             .set(CLEANUP_POLICY, "delete")
             .set(TIMESTAMP_TYPE, "LogAppendTime");

@@ -20,6 +20,7 @@ mod consumer;
 mod context;
 mod migrate;
 mod query;
+mod retention;
 mod shared;
 mod statistics;
 #[cfg(test)]
@@ -193,6 +194,12 @@ impl Log for KafkaLog {
 
     fn bounds(&self, topic: Topic) -> BoxFuture<'_, Result<Vec<Bounds>, LogError>> {
         Box::pin(self.handle.shared.query.bounds(topic))
+    }
+
+    /// A broker that is away deletes nothing: the time counts while they all run.
+    fn retention(&self, topic: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>> {
+        let shared = &self.handle.shared;
+        Box::pin(shared.retention.of(&shared.config, topic))
     }
 
     fn health(&self) -> Result<(), String> {

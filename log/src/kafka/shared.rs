@@ -10,6 +10,7 @@ use tracing::{debug, error};
 
 use super::config::Config;
 use super::query::Query;
+use super::retention::Retention;
 use super::statistics::Pulse;
 use crate::sync::locked;
 use crate::{Durability, LogError};
@@ -30,6 +31,7 @@ pub(super) enum Status {
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) query: Query,
+    pub(super) retention: Retention,
     pub(super) status: watch::Sender<Status>,
     /// Whether the idempotent producer has its id.
     pub(super) has_producer_id: watch::Sender<bool>,
@@ -48,6 +50,7 @@ impl Shared {
         let query = Query::new(&config)?;
         Ok(Self {
             query,
+            retention: Retention::default(),
             status: watch::Sender::new(Status::Connecting("not connected yet".to_owned())),
             has_producer_id: watch::Sender::new(false),
             members: watch::Sender::new(0),

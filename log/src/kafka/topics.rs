@@ -17,9 +17,13 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 pub(super) const RETENTION_MS: &str = "retention.ms";
+/// Made so, but not checked: it only says by how much a record may outlive its retention.
+pub(super) const SEGMENT_MS: &str = "segment.ms";
 pub(super) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 pub(super) const CLEANUP_POLICY: &str = "cleanup.policy";
 pub(super) const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+
+const SEGMENT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a topic must have beside what every process needs of it.
 #[derive(Clone, Debug)]
@@ -177,6 +181,12 @@ fn check_topic(
 /// The value of `retention.ms`.
 pub(super) fn retention_ms(spec: &TopicSpec) -> String {
     spec.retention.as_millis().to_string()
+}
+
+/// The value of `segment.ms`: the retention, but a day at most (Kafka's own default is a week), so
+/// that records do not stay for long after their retention.
+pub(super) fn segment_ms(spec: &TopicSpec) -> String {
+    spec.retention.min(SEGMENT_MAX).as_millis().to_string()
 }
 
 /// Whether two brokers have what is acknowledged, in every topic.

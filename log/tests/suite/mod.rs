@@ -34,6 +34,7 @@ macro_rules! conformance {
             a_closed_log_refuses_appends
             headers_and_empty_values_survive
             appenders_and_readers_run_side_by_side
+            how_long_records_are_kept_is_told_of_every_topic
         );
     };
     (@ $attributes:tt $engine:expr; $($name:ident)*) => {
@@ -379,5 +380,14 @@ pub(super) async fn appenders_and_readers_run_side_by_side(engine: &impl Engine)
         let read: Vec<_> = its.map(|record| (record.offset, number(record))).collect();
         let sent: Vec<_> = offsets.into_iter().zip(0..EACH).collect();
         assert_eq!(read, sent);
+    }
+}
+
+pub(super) async fn how_long_records_are_kept_is_told_of_every_topic(engine: &impl Engine) {
+    let log = engine.open().await;
+    for topic in Topic::ALL {
+        let kept = log.retention(topic).await.unwrap();
+        // Every engine is set up to keep them for a day or more.
+        assert!(kept.is_some_and(|kept| kept > Duration::from_secs(24 * 3_600)), "{kept:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use millrace_accounts::{Accounts, Scope};
 use millrace_ingest::{PartitionLedger, standings};
 use millrace_log::Log;
@@ -11,7 +11,11 @@ use millrace_store::Store;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::reply::{KeyReply, ProjectReply, Reply};
+use super::replay::replay;
+use super::reply::{KeyReply, ProjectReply, Reply, WebhookReply};
+
+/// Bytes of a webhook's address.
+const URL_BYTES_MAX: usize = 2048;
 
 /// What can be asked of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,9 +23,10 @@ use super::reply::{KeyReply, ProjectReply, Reply};
 pub(crate) enum Command {
     Accounts(AccountCommand),
     Ledger,
+    Replay,
 }
 
-/// What can be asked about projects and keys.
+/// What can be asked about projects, keys and webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum AccountCommand {
@@ -31,6 +36,9 @@ pub(crate) enum AccountCommand {
     KeyList { project: Option<String> },
     KeyRotate { id: Uuid, keep_old: bool },
     KeyRevoke { id: Uuid },
+    WebhookSet { project: String, url: String },
+    WebhookClear { project: String },
+    WebhookList,
 }
 
 /// What it takes to do a command.
@@ -47,6 +55,7 @@ impl Command {
         match self {
             Self::Accounts(command) => command.execute(&backend.accounts).await,
             Self::Ledger => ledger(&*backend.log, &*backend.store).await,
+            Self::Replay => replay(&*backend.log, &*backend.store).await,
         }
     }
 }
@@ -85,6 +94,26 @@ impl AccountCommand {
                 accounts.revoke_key(id).await?;
                 Reply::Revoked { id }
             }
+            Self::WebhookSet { project, url } => {
+                check(&url).context("the address of a webhook")?;
+                accounts.set_webhook(&project, Some(url.clone())).await?;
+                Reply::Webhook(WebhookReply { project_id: project, url: Some(url) })
+            }
+            Self::WebhookClear { project } => {
+                accounts.set_webhook(&project, None).await?;
+                Reply::Webhook(WebhookReply { project_id: project, url: None })
+            }
+            Self::WebhookList => {
+                let webhooks = accounts.webhooks().await?;
+                Reply::Webhooks(webhooks.into_iter().map(WebhookReply::from).collect())
+            }
         })
     }
+}
+
+/// Whether receipts could be sent to an address. Which ones may be reached is the sender's to say.
+fn check(url: &str) -> Result<()> {
+    let bytes = url.len();
+    ensure!(bytes <= URL_BYTES_MAX, "has {bytes} bytes, and may have {URL_BYTES_MAX}");
+    Ok(millrace_client::check_url(url)?)
 }

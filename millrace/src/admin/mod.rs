@@ -7,11 +7,13 @@ mod body;
 mod client;
 mod command;
 mod ledger;
+mod replay;
 mod reply;
 mod server;
 
 pub(crate) use client::send;
 pub(crate) use command::{AccountCommand, Backend, Command, ledger};
 pub(crate) use ledger::broken_identity;
-pub(crate) use reply::{KeyReply, ProjectReply, Reply};
+pub(crate) use replay::replay;
+pub(crate) use reply::{KeyReply, ProjectReply, Reply, WebhookReply};
 pub(crate) use server::AdminSocket;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use millrace_accounts::{ApiKey, NewKey, Project, Scope};
+use millrace_accounts::{ApiKey, NewKey, Project, Scope, Webhook};
 use millrace_ingest::PartitionLedger;
 use millrace_schema::time::format_us;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,10 @@ pub(crate) enum Reply {
     NewKey(KeyReply),
     Keys(Vec<KeyReply>),
     Revoked { id: Uuid },
+    Webhook(WebhookReply),
+    Webhooks(Vec<WebhookReply>),
     Ledger { partitions: Vec<PartitionLedger> },
+    Replay { partitions: usize, records: u64 },
 }
 
 impl Reply {
@@ -30,7 +33,12 @@ impl Reply {
             Self::NewKey(key) => json!(key),
             Self::Keys(keys) => json!({ "keys": keys }),
             Self::Revoked { id } => json!({ "id": id, "revoked": true }),
+            Self::Webhook(webhook) => json!(webhook),
+            Self::Webhooks(webhooks) => json!({ "webhooks": webhooks }),
             Self::Ledger { partitions } => json!({ "partitions": partitions }),
+            Self::Replay { partitions, records } => {
+                json!({ "partitions": partitions, "records": records })
+            }
         }
     }
 }
@@ -47,6 +55,19 @@ impl From<Project> for ProjectReply {
     fn from(project: Project) -> Self {
         let Project { id, name, created_us } = project;
         Self { id, name, created_at: format_us(created_us) }
+    }
+}
+
+/// Where a project's receipts are sent, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WebhookReply {
+    pub(crate) project_id: String,
+    pub(crate) url: Option<String>,
+}
+
+impl From<Webhook> for WebhookReply {
+    fn from(webhook: Webhook) -> Self {
+        Self { project_id: webhook.project, url: Some(webhook.url) }
     }
 }
 

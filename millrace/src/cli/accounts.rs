@@ -1,4 +1,4 @@
-//! What can be typed about projects and keys.
+//! What can be typed about projects, their webhooks and keys.
 
 use clap::{Subcommand, ValueEnum};
 use millrace_accounts::Scope;
@@ -20,6 +20,34 @@ pub(crate) enum ProjectCommand {
         name: Option<String>,
     },
     /// List all projects
+    List,
+    /// Set where the receipts of deletions are sent
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// Send the receipts of deletion jobs that complete from now on to an address
+    #[command(after_help = "\
+The receipt (a JWT) is sent by POST with the headers of the Standard Webhooks specification, until
+it is answered with 2xx, for a day at most. The state stands in the job. Redirects are not followed.
+Private addresses, and http:// without TLS, are used only where the worker has --webhook-allow-net.
+
+Example:
+  millrace project webhook set shop https://hooks.example.org/receipts")]
+    Set {
+        /// The project
+        id: String,
+        /// Its address: https://host/path
+        url: String,
+    },
+    /// Send receipts nowhere from now on; those under way are still sent
+    Clear {
+        /// The project
+        id: String,
+    },
+    /// List the addresses of all projects
     List,
 }
 
@@ -90,6 +118,13 @@ impl From<ProjectCommand> for AccountCommand {
                 Self::ProjectCreate { name: name.unwrap_or_else(|| id.clone()), id }
             }
             ProjectCommand::List => Self::ProjectList,
+            ProjectCommand::Webhook(WebhookCommand::Set { id, url }) => {
+                Self::WebhookSet { project: id, url }
+            }
+            ProjectCommand::Webhook(WebhookCommand::Clear { id }) => {
+                Self::WebhookClear { project: id }
+            }
+            ProjectCommand::Webhook(WebhookCommand::List) => Self::WebhookList,
         }
     }
 }

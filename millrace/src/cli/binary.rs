@@ -56,7 +56,8 @@ impl WorkerCli {
         let mut command = Self::command().name(role.binary());
         let cli = Self::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
         let cluster = &cli.common.cluster;
-        match cluster.problem().or_else(|| cluster.missing("worker")) {
+        let missing = cluster.problem().or_else(|| cluster.missing("worker"));
+        match missing.or_else(|| cli.settings.problem(&[role])) {
             Some(problem) => Err(command.error(ErrorKind::ValueValidation, problem)),
             None => Ok(cli),
         }

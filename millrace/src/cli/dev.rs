@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::front::FrontOptions;
-use super::worker::EventRetention;
+use super::webhook::WebhookOptions;
+use super::worker::{EventRetention, ReceiptOptions};
 
 /// How `millrace dev` runs.
 #[derive(Clone, Debug, Args)]
@@ -22,6 +23,10 @@ pub(crate) struct DevOptions {
     pub(crate) front: FrontOptions,
     #[command(flatten)]
     pub(crate) events: EventRetention,
+    #[command(flatten)]
+    pub(crate) receipts: ReceiptOptions,
+    #[command(flatten)]
+    pub(crate) webhooks: WebhookOptions,
     #[command(flatten)]
     pub(crate) embedded: EmbeddedLogOptions,
 }

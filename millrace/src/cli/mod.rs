@@ -3,11 +3,13 @@
 mod accounts;
 mod binary;
 mod cluster;
+mod deletion;
 mod dev;
 mod front;
 mod ingest;
 mod migrate;
 mod process;
+mod webhook;
 mod worker;
 
 use std::num::NonZeroU32;
@@ -20,10 +22,15 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use self::accounts::{KeyCommand, ProjectCommand};
 pub(crate) use self::binary::{IngestCli, WorkerCli};
 pub(crate) use self::cluster::{Addresses, ClusterOptions, Consistency, Password};
+pub(crate) use self::deletion::{
+    ApiKey, Column, DeletionCommand, FormatName, InputOptions, ListOptions, ReceiptOptions,
+    ServerOptions, ShowOptions, SubmitOptions, VerifyOptions, WaitOptions,
+};
 pub(crate) use self::dev::DevOptions;
 pub(crate) use self::front::FrontOptions;
 pub(crate) use self::ingest::IngestOptions;
 pub(crate) use self::migrate::{Dialect, MigrateOptions};
+pub(crate) use self::webhook::WebhookOptions;
 pub use self::worker::Role;
 pub(crate) use self::worker::{EventRetention, WorkerOptions, WorkerSettings};
 use crate::logging::LogOptions;
@@ -41,6 +48,7 @@ Examples:
   millrace dev                                   try everything on this machine
   millrace project create shop --name 'My shop'
   millrace key create --project shop --scope write --expires-days 90
+  millrace deletion submit ids.txt               erase people, and watch it
   millrace ledger                                what became of every record
 
 On Kafka and ScyllaDB or Cassandra, with MILLRACE_KAFKA and MILLRACE_CQL set:
@@ -83,8 +91,11 @@ impl Cli {
         let own = match &self.command {
             Command::Dev(options) => options.front.problem(),
             Command::Ingest(options) => cluster.missing("ingest").or(options.front.problem()),
-            Command::Worker(_) => cluster.missing("worker"),
+            Command::Worker(options) => {
+                cluster.missing("worker").or(options.settings.problem(&options.roles))
+            }
             Command::Migrate(options) => cluster.missing("migrate").or(options.problem()),
+            Command::Deletion(command) => command.problem(&self.data),
             Command::Log(_) if cluster.is_named() => Some(
                 "`millrace log` is about the files of the embedded log; leave out --kafka and \
                  --cql (MILLRACE_KAFKA, MILLRACE_CQL)"
@@ -132,14 +143,20 @@ pub(crate) enum Command {
     Worker(Box<WorkerOptions>),
     /// Make topics and tables of a cluster, or check them
     Migrate(MigrateOptions),
-    /// Make and list projects
+    /// Make and list projects, and set where their receipts are sent
     #[command(subcommand)]
     Project(ProjectCommand),
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Erase people, follow the jobs, and check their receipts; of a server anywhere
+    #[command(subcommand)]
+    Deletion(DeletionCommand),
     /// Show what became of every record, per topic and partition; exit 1 if it does not add up
     Ledger,
+    /// Have the workers read the whole log again, from its first record; what is stored or erased
+    /// ends as it is
+    Replay,
     /// Look into the embedded log, and mend it
     #[command(subcommand)]
     Log(LogCommand),

@@ -1,16 +1,21 @@
 //! What can be set of `millrace worker`.
 
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use millrace_schema::Topic;
 
 use super::process::ProcessOptions;
+use super::webhook::WebhookOptions;
 
 /// How workers of a cluster run.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   millrace worker --role events --kafka b1:9092 --cql n1:9042
-  millrace worker --role profiles --role deletions --admin-listen 0.0.0.0:9090
+  millrace worker --role profiles --role deletions --receipt-key receipts.pem \
+    --admin-listen 0.0.0.0:9090
 
 With --json one line {\"admin_url\"} is printed when it listens; /readyz there says when log and
 store are reached, and why not. While a server is away it waits. SIGTERM and SIGINT let it finish
@@ -32,6 +37,22 @@ pub(crate) struct WorkerSettings {
     pub(crate) process: ProcessOptions,
     #[command(flatten)]
     pub(crate) events: EventRetention,
+    #[command(flatten)]
+    pub(crate) receipts: ReceiptOptions,
+    #[command(flatten)]
+    pub(crate) webhooks: WebhookOptions,
+}
+
+impl WorkerSettings {
+    /// What is missing for a role.
+    pub(super) fn problem(&self, roles: &[Role]) -> Option<String> {
+        let signs = roles.contains(&Role::Deletions);
+        (signs && self.receipts.receipt_key.is_none()).then(|| {
+            "the role deletions signs receipts: give it the file of its key with --receipt-key \
+             (MILLRACE_RECEIPT_KEY), which is made at the first use"
+                .to_owned()
+        })
+    }
 }
 
 /// What a worker works on.
@@ -73,4 +94,19 @@ pub(crate) struct EventRetention {
     #[arg(hide_env_values = true, value_name = "DAYS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) event_retention_days: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Receipts of deletions")]
+pub(crate) struct ReceiptOptions {
+    /// The private key that signs receipts (PKCS#8 PEM, mode 0600), made at the first use; not the
+    /// key that makes API keys. Its public half stays in the store for good. The role deletions
+    /// needs it [default of `millrace dev`: keys/receipts.pem in the data folder]
+    #[arg(long, env = "MILLRACE_RECEIPT_KEY", hide_env_values = true, value_name = "FILE")]
+    pub(crate) receipt_key: Option<PathBuf>,
+
+    /// Who receipts say has issued them
+    #[arg(long, env = "MILLRACE_RECEIPT_ISSUER", default_value = "millrace", value_name = "NAME")]
+    #[arg(hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) receipt_issuer: String,
 }

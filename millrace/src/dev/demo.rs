@@ -15,9 +15,9 @@ const PROJECT_NAME: &str = "Demo";
 
 /// What `demo.json` holds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Demo {
-    pub(super) project_id: String,
-    pub(super) api_key: String,
+pub(crate) struct Demo {
+    pub(crate) project_id: String,
+    pub(crate) api_key: String,
 }
 
 impl fmt::Debug for Demo {
@@ -27,6 +27,17 @@ impl fmt::Debug for Demo {
 }
 
 impl Demo {
+    /// The demo of a folder, as it was left there; `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or others may read it.
+    pub(crate) fn load(layout: &Layout) -> Result<Option<Self>> {
+        let path = layout.demo();
+        let what = || format!("demo key {}", path.display());
+        let text = read_private(&path).with_context(what)?;
+        text.map(|text| serde_json::from_str(&text).with_context(what)).transpose()
+    }
+
     /// The demo of the folder. A key that is no longer honoured (revoked, or signed with another
     /// key) is replaced.
     pub(super) async fn load_or_create(
@@ -40,8 +51,7 @@ impl Demo {
             Ok(_) | Err(AccountError::Store(StoreError::Exists(_))) => {}
             Err(error) => return Err(error.into()),
         }
-        if let Some(text) = read_private(&path).with_context(what)? {
-            let demo: Self = serde_json::from_str(&text).with_context(what)?;
+        if let Some(demo) = Self::load(layout)? {
             match verifier.verify(&demo.api_key, wall_clock_us()) {
                 Ok(_) => return Ok(demo),
                 Err(reason) => tracing::warn!(%reason, "the demo key is replaced"),

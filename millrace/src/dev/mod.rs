@@ -16,14 +16,14 @@ use millrace_store::StoreError;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use self::demo::Demo;
+pub(crate) use self::demo::Demo;
 use self::greeting::Greeting;
 use crate::Wrap;
 use crate::admin::{AdminSocket, Backend};
 use crate::cli::{Common, DevOptions};
 use crate::engines::{Engines, cluster, embedded};
 use crate::folder::{DataFolder, Layout};
-use crate::keys::Keys;
+use crate::keys::{Issuer, Keys};
 use crate::priority::yield_to_the_front_door;
 use crate::serve::{self, Front, Host, RUNTIME_GRACE, Running, Service};
 
@@ -64,17 +64,21 @@ impl Service for Dev<'_> {
 
     async fn start(&self, host: &Host<'_>) -> Result<Running> {
         let keys = Keys::load_or_create(self.folder.layout())?;
+        let issuer = self.issuer()?;
+        let deliveries = serve::deliveries(host, &self.options.webhooks, &issuer)?;
         let (engines, options) = (host.engines, &self.options.front);
         let accounts = keys.accounts(Arc::clone(&engines.accounts));
         let socket = AdminSocket::bind(self.folder.layout())?;
         let front = Front::open(host, options, Arc::clone(&keys.verifier)).await?;
         let workers = {
             let _on_their_threads = self.back.enter();
-            serve::start_workers(host, &self.options.events, &Topic::CONSUMED)?
+            let events = &self.options.events;
+            serve::start_workers(host, events, &Topic::CONSUMED, Some(&issuer))?
         };
         let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
         let mut background = JoinSet::new();
         background.spawn(front.honour_keys(host, options));
+        background.spawn_on(deliveries, self.back.handle());
         background.spawn(socket.serve(Backend { accounts: accounts.clone(), log, store }));
         Ok(Running {
             greeting: Box::pin(self.greeting(host, &front, accounts, keys.verifier)),
@@ -92,6 +96,14 @@ impl Service for Dev<'_> {
 }
 
 impl Dev<'_> {
+    /// Who signs receipts: with the key of the data folder, unless another is named.
+    fn issuer(&self) -> Result<Issuer> {
+        let receipts = &self.options.receipts;
+        let own = self.folder.layout().receipt_key();
+        let key = receipts.receipt_key.as_deref().unwrap_or(&own);
+        Issuer::load_or_create(&receipts.receipt_issuer, key)
+    }
+
     /// The greeting, once the demo key is good; on a cluster, once everything is.
     fn greeting(
         &self,

@@ -117,6 +117,7 @@ pub(crate) fn cql_config(cluster: &ClusterOptions) -> Result<scylla::Config> {
         },
         local_datacenter: cluster.cql_datacenter.clone(),
         settle: cluster.settle(),
+        erase_share_percent: cluster.cql_erase_share,
         ..scylla::Config::default()
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use millrace_accounts::{Verifier, watch};
+use millrace_accounts::{ReceiptKeys, Verifier, watch};
 use millrace_ingest::{Check, Parts, Problem, Readiness, Server};
 
 use super::{Host, config};
@@ -31,6 +31,7 @@ impl Front {
             log: Arc::clone(&engines.log),
             store: Arc::clone(&engines.store),
             verifier: Arc::clone(&verifier),
+            receipt_keys: ReceiptKeys::new(Arc::clone(&engines.accounts)),
             metrics: host.recorder.clone(),
             readiness: Arc::clone(&readiness),
         };

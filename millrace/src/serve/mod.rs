@@ -7,6 +7,7 @@ mod config;
 mod front;
 mod running;
 mod signals;
+mod webhooks;
 mod workers;
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use self::config::embedded_log;
 pub(crate) use self::front::Front;
 pub(crate) use self::running::Running;
-use self::signals::Signals;
+pub(crate) use self::signals::Signals;
+pub(crate) use self::webhooks::deliveries;
 pub(crate) use self::workers::{checks as worker_checks, start as start_workers};
 use crate::engines::{Engines, Verification};
 use crate::{Wrap, metrics};

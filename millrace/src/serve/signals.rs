@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The two signals, watched from its creation on.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    pub(super) fn watch() -> Result<Self> {
+    pub(crate) fn watch() -> Result<Self> {
         let watch = |kind| signal(kind).context("signals cannot be watched");
         let (terminate, interrupt) =
             (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?);
@@ -18,7 +18,7 @@ impl Signals {
     }
 
     /// The next one, by name.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -9,17 +9,20 @@ use millrace_workers::Workers;
 
 use super::{Host, config};
 use crate::cli::EventRetention;
+use crate::keys::Issuer;
 
-/// Starts workers on the current runtime.
+/// Starts workers on the current runtime. Without an issuer they complete no deletions.
 pub(crate) fn start(
     host: &Host<'_>,
     options: &EventRetention,
     topics: &[Topic],
+    issuer: Option<&Issuer>,
 ) -> Result<Workers> {
     let engines = host.engines;
     let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
     let config = config::workers(options, engines.are_remote());
-    Ok(millrace_workers::start(config, log, store, topics)?)
+    let receipts = issuer.map(|issuer| issuer.receipts(Arc::clone(&engines.accounts)));
+    Ok(millrace_workers::start(config, log, store, topics, receipts)?)
 }
 
 /// When workers are ready: log and store are reached, and right.

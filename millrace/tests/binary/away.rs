@@ -61,6 +61,7 @@ fn a_front_door_listens_refuses_and_says_what_is_away() {
 
 #[test]
 fn workers_listen_and_say_what_is_away() {
+    let folder = tempfile::tempdir().unwrap();
     let mut worker = binary(env!("CARGO_BIN_EXE_millrace"));
     worker.args(["worker", "--role", "profiles", "--role", "events"]);
     for mut command in [
@@ -70,6 +71,7 @@ fn workers_listen_and_say_what_is_away() {
         binary(env!("CARGO_BIN_EXE_deletions-worker")),
     ] {
         command.args(["--admin-listen", "127.0.0.1:0"]).args(AWAY);
+        command.env("MILLRACE_RECEIPT_KEY", folder.path().join("receipts.pem"));
         let server = Server::of(command);
         assert_eq!(server.greeting.as_object().unwrap().len(), 1);
         assert_eq!(server.admin("/nowhere").status, 404);

@@ -5,5 +5,9 @@
 mod away;
 mod commands;
 mod common;
+mod deletion;
+mod deletion_receipt;
+mod deletion_resume;
 mod dev;
 mod options;
+mod webhook;

@@ -19,6 +19,7 @@ fn a_contradiction_is_named_and_is_exit_code_2() {
         (with(&["ingest"], &cluster), "--verify-key"),
         (with(&["worker"], &cluster), "--role"),
         (with(&["worker", "--role", "devices"], &cluster), "events, profiles, deletions"),
+        (with(&["worker", "--role", "deletions"], &cluster), "--receipt-key"),
         (with(&["log", "inspect"], &cluster), "embedded log"),
         (with(&["ledger", "--cql-user", "u"], &cluster), "without a password"),
         (with(&["ledger", "--cql-password-file", "f"], &cluster), "without its user"),

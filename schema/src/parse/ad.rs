@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::cursor::{Cursor, Value};
 use super::fault::Fault;
-use super::item::{self, Checks, RESERVED_PREFIX};
+use super::item::{self, Checks};
 use crate::error::ItemErrors;
 use crate::id::derived_id;
-use crate::limits::{self, Limits};
+use crate::limits::{self, Limits, RESERVED_USER_ID_PREFIX};
 use crate::record::{Event, write_json};
 use crate::time::Micros;
 use crate::timestamp::TimestampError;
@@ -48,7 +48,7 @@ fn read_ad_log<'a>(cursor: &mut Cursor<'_, 'a>, checks: &mut Checks<'_>) -> Opti
         None => None,
     };
     // With its prefix it is the user's id.
-    let bytes_max = limits::USER_ID_BYTES - RESERVED_PREFIX.len();
+    let bytes_max = limits::USER_ID_BYTES - RESERVED_USER_ID_PREFIX.len();
     let ad_log = checks.required_text("ad_log", ad_log, bytes_max);
     if let Some(price) = price {
         if !is_number(price) {
@@ -67,7 +67,7 @@ fn read_ad_log<'a>(cursor: &mut Cursor<'_, 'a>, checks: &mut Checks<'_>) -> Opti
     properties.push(b'}');
     let id = derived_id(&[b"ad_log", ad_log.as_bytes(), action.as_bytes()]);
     Some(Event {
-        user: Cow::Owned(format!("{RESERVED_PREFIX}{ad_log}")),
+        user: Cow::Owned(format!("{RESERVED_USER_ID_PREFIX}{ad_log}")),
         id: Cow::Owned(id.to_string()),
         name: Cow::Borrowed(name?),
         // An id alone decides, so that a repeat is stored once.

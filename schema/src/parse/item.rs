@@ -13,9 +13,6 @@ use crate::record::{Device, Profile};
 use crate::time::Micros;
 use crate::timestamp;
 
-/// User ids that begin so are ours; no client may name one.
-pub(super) const RESERVED_PREFIX: &str = "ad_log:";
-
 /// The checks of one item, and where their faults go.
 #[derive(Debug)]
 pub(super) struct Checks<'e> {
@@ -91,7 +88,7 @@ impl Checks<'_> {
     ) -> Option<&'a str> {
         let value = self.required(field, value)?;
         let user = self.text(field, value, limits::USER_ID_BYTES)?;
-        if user.starts_with(RESERVED_PREFIX) {
+        if user.starts_with(limits::RESERVED_USER_ID_PREFIX) {
             let fault = Fault::Value("begins with `ad_log:`, which is reserved; use another id");
             return self.refuse_field(field, fault);
         }

@@ -1,11 +1,12 @@
-//! Projects and keys. Few, and durable when acknowledged.
+//! Projects, their keys and webhooks, and the keys of receipts. Few, and durable when acknowledged.
 
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, key, value};
-use crate::{ApiKey, Project, StoreError};
+use crate::{ApiKey, Project, ReceiptKey, StoreError, Webhook};
 
 impl Engine {
     pub(super) fn create_project(&self, project: &Project) -> Result<(), StoreError> {
@@ -17,8 +18,7 @@ impl Engine {
     }
 
     pub(super) fn projects(&self) -> Result<Vec<Project>, StoreError> {
-        let rows = self.spaces.get(Space::Projects).iter();
-        rows.map(|row| value::read_plain(Space::Projects, &row.value().map_err(failed)?)).collect()
+        self.all(Space::Projects)
     }
 
     pub(super) fn create_key(&self, key: &ApiKey) -> Result<(), StoreError> {
@@ -26,9 +26,7 @@ impl Engine {
     }
 
     pub(super) fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let rows = self.spaces.get(Space::Keys).iter();
-        let keys = rows.map(|row| value::read_plain(Space::Keys, &row.value().map_err(failed)?));
-        let mut keys: Vec<ApiKey> = keys.collect::<Result<_, _>>()?;
+        let mut keys: Vec<ApiKey> = self.all(Space::Keys)?;
         keys.sort_by_key(|key| (key.created_us, key.id));
         Ok(keys)
     }
@@ -47,6 +45,46 @@ impl Engine {
         draft.put(Space::Keys, id.as_bytes().to_vec(), value::plain(&key)?);
         draft.commit_durably()?;
         Ok(true)
+    }
+
+    pub(super) fn add_receipt_key(&self, key: &ReceiptKey) -> Result<(), StoreError> {
+        let mut draft = self.draft();
+        let kid = key::id(key.kid.as_bytes()).finish()?;
+        if draft.get(Space::ReceiptKeys, &kid)?.is_some() {
+            // The first call may have failed between its write and its sync.
+            return self.persist();
+        }
+        draft.put(Space::ReceiptKeys, kid, value::plain(key)?);
+        draft.commit_durably()
+    }
+
+    pub(super) fn receipt_keys(&self) -> Result<Vec<ReceiptKey>, StoreError> {
+        let mut keys: Vec<ReceiptKey> = self.all(Space::ReceiptKeys)?;
+        keys.sort_by(|a, b| (a.created_us, &a.kid).cmp(&(b.created_us, &b.kid)));
+        Ok(keys)
+    }
+
+    pub(super) fn set_webhook(&self, project: &str, url: Option<String>) -> Result<(), StoreError> {
+        let mut draft = self.draft();
+        let key = key::id(project.as_bytes()).finish()?;
+        match url {
+            Some(url) => {
+                let webhook = Webhook { project: project.to_owned(), url };
+                draft.put(Space::Webhooks, key, value::plain(&webhook)?);
+            }
+            None => draft.remove(Space::Webhooks, key),
+        }
+        draft.commit_durably()
+    }
+
+    pub(super) fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.all(Space::Webhooks)
+    }
+
+    /// All rows of a keyspace, by key.
+    fn all<T: DeserializeOwned>(&self, space: Space) -> Result<Vec<T>, StoreError> {
+        let rows = self.spaces.get(space).iter();
+        rows.map(|row| value::read_plain(space, &row.value().map_err(failed)?)).collect()
     }
 
     fn create(

@@ -3,14 +3,15 @@
 //!
 //! A partition's stamps only grow, so a write above all that were ever committed competes with
 //! nothing and is put without a look. One at or below is of a replay, and is put only if neither
-//! what is stored nor the user's latest erasure stands above it.
+//! what is stored nor the user's latest erasure stands above it. An erasure removes nothing: it
+//! is a stamp that readers and compactions obey.
 
 use millrace_schema::{Topic, UserKey};
 
 use crate::embedded::draft::Draft;
 use crate::embedded::key::{self, Key};
 use crate::embedded::space::Space;
-use crate::embedded::{jobs, value};
+use crate::embedded::{erasures, jobs, value};
 use crate::{Cells, Change, Claim, Stamp, StoreError, Write};
 
 /// Applies the writes of one partition, in order.
@@ -22,25 +23,38 @@ pub(super) struct Apply<'d, 'e> {
     highest: Stamp,
     /// Puts that had to look.
     looked: u64,
+    has_erased: bool,
+}
+
+/// What came of the writes of one partition.
+pub(super) struct Applied {
+    /// The highest stamp ever committed, these writes included.
+    pub(super) highest: Stamp,
+    /// How many puts had to look.
+    pub(super) looked: u64,
+    /// Whether any of them erases.
+    pub(super) has_erased: bool,
 }
 
 impl<'d, 'e> Apply<'d, 'e> {
     pub(super) fn new(draft: &'d mut Draft<'e>, highest: Stamp) -> Self {
-        Self { draft, floor: highest, highest, looked: 0 }
+        Self { draft, floor: highest, highest, looked: 0, has_erased: false }
     }
 
-    /// The highest stamp ever committed, these writes included, and how many puts had to look.
-    pub(super) fn finish(self) -> (Stamp, u64) {
-        (self.highest, self.looked)
+    pub(super) fn finish(self) -> Applied {
+        let Self { highest, looked, has_erased, .. } = self;
+        Applied { highest, looked, has_erased }
     }
 
     pub(super) fn write(&mut self, write: Write) -> Result<(), StoreError> {
         let Write { stamp, change } = write;
         // Writes of one record share a stamp; what an erasure at that stamp hides must look.
-        let competes = if erases(&change) { stamp } else { Stamp(stamp.0.saturating_sub(1)) };
+        let erases = erases(&change);
+        let competes = if erases { stamp } else { Stamp(stamp.0.saturating_sub(1)) };
         self.change(stamp, change)?;
         self.floor = self.floor.max(competes);
         self.highest = self.highest.max(stamp);
+        self.has_erased |= erases;
         Ok(())
     }
 
@@ -74,26 +88,22 @@ impl<'d, 'e> Apply<'d, 'e> {
                 self.put_claim(stamp, project, &device_id, &claim)
             }
             Change::PutErasure { user, topic, erasure } => {
-                let key = key::erasure(&user, topic, erasure.offset);
-                self.put(stamp, Space::Erasures, key, &[&value::json(&erasure)?], None)
+                erasures::remember(self.draft, stamp, &user, topic, erasure)
             }
             Change::PutJob { job } => jobs::put(self.draft, stamp, job),
-            Change::EndLife { user } => {
-                self.put(stamp, Space::Devices, key::life(&user), &[], None)
-            }
             Change::EraseEvents { user } => {
-                let spaces = [Space::Events, Space::EventTimes];
-                self.erase(stamp, &user, Topic::Events, &spaces, key::user(&user))
+                erasures::erase(self.draft, stamp, &user, Topic::Events)
             }
             Change::EraseProfile { user } => {
-                let prefix = key::user(&user);
-                self.erase(stamp, &user, Topic::Profiles, &[Space::Profiles], prefix)
+                erasures::erase(self.draft, stamp, &user, Topic::Profiles)
             }
-            Change::EraseDevices { user } => {
-                let prefix = key::devices(&user);
-                self.erase(stamp, &user, Topic::Devices, &[Space::Devices], prefix)
+            // Rows and claims die together: only a marker ends a life or erases a claim, and it
+            // erases them all.
+            Change::EndLife { user }
+            | Change::EraseDevices { user }
+            | Change::EraseClaim { user, .. } => {
+                erasures::erase(self.draft, stamp, &user, Topic::Devices)
             }
-            Change::EraseClaim { user, device_id } => self.erase_claim(stamp, &user, &device_id),
         }
     }
 
@@ -148,37 +158,6 @@ impl<'d, 'e> Apply<'d, 'e> {
         let holder = claim.holder.as_ref().map(|holder| UserKey::new(project, holder));
         let of = holder.as_ref().map(|holder| (holder, Topic::Devices));
         self.put(stamp, Space::Claims, key, &[&value::json(claim)?], of)
-    }
-
-    /// Removes a user's rows of a topic, and remembers the stamp below which they stay dead.
-    fn erase(
-        &mut self,
-        stamp: Stamp,
-        user: &UserKey,
-        topic: Topic,
-        spaces: &[Space],
-        prefix: Key,
-    ) -> Result<(), StoreError> {
-        let prefix = prefix.finish()?;
-        for space in spaces {
-            self.draft.erase(*space, &prefix, stamp)?;
-        }
-        self.put(stamp, Space::Erasures, key::erased(user, topic), &[], None)
-    }
-
-    /// Removes a claim. That it stays dead is remembered for all claims of its holder, not by
-    /// device: only a marker erases claims, and it erases them all.
-    fn erase_claim(
-        &mut self,
-        stamp: Stamp,
-        user: &UserKey,
-        device_id: &str,
-    ) -> Result<(), StoreError> {
-        let key = key::claim(&user.project, device_id, Some(&user.user)).finish()?;
-        if self.stamp_of(Space::Claims, &key)?.is_some_and(|stored| stored <= stamp) {
-            self.draft.remove(Space::Claims, key);
-        }
-        self.put(stamp, Space::Erasures, key::erased(user, Topic::Devices), &[], None)
     }
 
     /// The stamp of a row, if it is there. (`None` is below every stamp.)

@@ -1,15 +1,13 @@
 //! A batch in the making: what it writes hides what is stored, and all of it is written at once.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::MutexGuard;
 
 use fjall::{Database, PersistMode, Readable, Slice, Snapshot};
 
+use crate::StoreError;
 use crate::embedded::failure::failed;
 use crate::embedded::space::{Space, Spaces};
-use crate::embedded::value;
-use crate::{Stamp, StoreError};
 
 /// Rows by key; `None` removes. One entry a key: within a fjall batch the order of two writes of
 /// the same key would be undefined.
@@ -43,35 +41,6 @@ impl<'e> Draft<'e> {
 
     pub(super) fn remove(&mut self, space: Space, key: Vec<u8>) {
         self.rows.entry(space).or_default().insert(key, None);
-    }
-
-    /// Removes the rows under a prefix that are stamped at or below a stamp.
-    pub(super) fn erase(
-        &mut self,
-        space: Space,
-        prefix: &[u8],
-        stamp: Stamp,
-    ) -> Result<(), StoreError> {
-        let dead = |value: &[u8]| Ok(value::read_stamped(space, value)?.0 <= stamp);
-        let rows = self.rows.entry(space).or_default();
-        let stored = self.snapshot.prefix(self.spaces.get(space), prefix);
-        let mut removed = Vec::new();
-        for row in stored {
-            let (key, value) = row.into_inner().map_err(failed)?;
-            if !rows.contains_key(&*key) && dead(&value)? {
-                removed.push(key.to_vec());
-            }
-        }
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        for (_, row) in rows.range_mut::<[u8], _>(from).take_while(|(k, _)| k.starts_with(prefix)) {
-            if let Some(value) = row
-                && dead(value)?
-            {
-                *row = None;
-            }
-        }
-        rows.extend(removed.into_iter().map(|key| (key, None)));
-        Ok(())
     }
 
     /// Writes everything, or nothing.

@@ -1,11 +1,13 @@
 //! Deletion jobs: a row by id, an entry by time, and an entry among the open ones until it ends.
+//! Their completion makes the order of a project's receipts.
 
+use millrace_schema::receipt::token_hash;
 use uuid::Uuid;
 
 use crate::embedded::draft::Draft;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, key, value};
-use crate::{Completion, JobRow, Stamp, StoreError};
+use crate::{Completion, IssuedReceipt, JobRow, NewestReceipt, Stamp, StoreError};
 
 /// Registers a job. One that is completed stays as it is: its sample is to be forgotten.
 pub(super) fn put(draft: &mut Draft<'_>, stamp: Stamp, row: JobRow) -> Result<(), StoreError> {
@@ -34,7 +36,7 @@ impl Engine {
         project: &str,
         job: Uuid,
         completion: Completion,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut draft = self.draft();
         let key = key::job(project, job).finish()?;
         let Some((stamp, mut row)) = read(&draft, &key)? else {
@@ -42,14 +44,48 @@ impl Engine {
         };
         if row.completion.is_some() {
             // The first call may have failed between its write and its sync.
-            return self.persist();
+            return self.persist().map(|()| true);
+        }
+        if let Some(issued) = &completion.receipt
+            && !issue(&mut draft, project, job, issued)?
+        {
+            return Ok(false);
         }
         row.completion = Some(completion);
         row.job.sample.clear();
         draft.remove(Space::OpenJobs, key.clone());
         draft.put(Space::Jobs, key, value::stamped(stamp, &[&value::json(&row)?]));
-        draft.commit_durably()
+        draft.commit_durably().map(|()| true)
     }
+
+    pub(super) fn newest_receipt(
+        &self,
+        project: &str,
+    ) -> Result<Option<NewestReceipt>, StoreError> {
+        newest_receipt(&self.draft(), project)
+    }
+}
+
+/// Makes a receipt the newest of its project. `false`: its number is not the next one.
+fn issue(
+    draft: &mut Draft<'_>,
+    project: &str,
+    job: Uuid,
+    issued: &IssuedReceipt,
+) -> Result<bool, StoreError> {
+    let newest = newest_receipt(draft, project)?.map_or(0, |newest| newest.number);
+    if newest.checked_add(1) != Some(issued.number) {
+        return Ok(false);
+    }
+    let hash = token_hash(&issued.token);
+    let newest = NewestReceipt { number: issued.number, job, hash };
+    draft.put(Space::Receipts, key::project(project).finish()?, value::plain(&newest)?);
+    Ok(true)
+}
+
+fn newest_receipt(draft: &Draft<'_>, project: &str) -> Result<Option<NewestReceipt>, StoreError> {
+    let stored = draft.get(Space::Receipts, &key::project(project).finish()?)?;
+    stored.map(|stored| value::read_plain(Space::Receipts, &stored)).transpose()
 }
 
 fn read(draft: &Draft<'_>, key: &[u8]) -> Result<Option<(Stamp, JobRow)>, StoreError> {

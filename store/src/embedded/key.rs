@@ -11,9 +11,9 @@ use crate::{Kind, StoreError};
 /// fjall panics on a longer key, when it writes and when it reads.
 const KEY_BYTES: usize = u16::MAX as usize;
 
-/// Tag of what a user or a device has once: a profile's times, a life, an erasure's stamp.
+/// Tag of what a user or a device has once: a profile's times, an erasure.
 const HEAD: u8 = 0;
-/// Tag of what a user or a device has many of: properties, devices, markers.
+/// Tag of what a user or a device has many of: properties, devices, older markers.
 const MEMBER: u8 = 1;
 
 /// A key while it is put together.
@@ -112,10 +112,6 @@ pub(super) fn profile_cell(of: &UserKey, name: &str) -> Key {
     profile_cells(of).tail(name.as_bytes())
 }
 
-pub(super) fn life(of: &UserKey) -> Key {
-    user(of).tag(HEAD)
-}
-
 pub(super) fn devices(of: &UserKey) -> Key {
     user(of).tag(MEMBER)
 }
@@ -155,12 +151,40 @@ pub(super) fn claim(project: &str, device_id: &str, holder: Option<&str>) -> Key
     }
 }
 
-/// Where the stamp of the latest erasure of a user's data of a topic is kept.
+/// The project and the holder, as they begin the holder's own keys, of a claim's key; `None` if it
+/// is nobody's claim, or no claim's key.
+pub(super) fn holder_of(claim: &[u8]) -> Option<Vec<u8>> {
+    let (project, rest) = split_text(claim)?;
+    let (_, rest) = split_text(rest)?;
+    let (&MEMBER, holder) = rest.split_first()? else { return None };
+    let len = u16::try_from(holder.len()).ok()?;
+    Some([project, &len.to_be_bytes(), holder].concat())
+}
+
+/// The prefix of its user, of a key that begins with one.
+pub(super) fn user_of(key: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = split_text(key)?;
+    let (_, rest) = split_text(rest)?;
+    key.get(..key.len() - rest.len())
+}
+
+/// A text with its length before it, and what follows.
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, _) = bytes.split_first_chunk::<2>()?;
+    bytes.split_at_checked(2 + usize::from(u16::from_be_bytes(*len)))
+}
+
+/// Where the latest erasure of a user's data of a topic is kept.
 pub(super) fn erased(of: &UserKey, topic: Topic) -> Key {
     user(of).tag(topic.number()).tag(HEAD)
 }
 
-/// Prefix of the markers that erased a user's data of a topic.
+/// The same, of the user with this prefix.
+pub(super) fn erased_of(user: &[u8], topic: Topic) -> Vec<u8> {
+    [user, &[topic.number(), HEAD]].concat()
+}
+
+/// Prefix of the markers that erased a user's data of a topic before the newest one.
 pub(super) fn erasures(of: &UserKey, topic: Topic) -> Key {
     user(of).tag(topic.number()).tag(MEMBER)
 }
@@ -190,12 +214,28 @@ pub(super) fn read_job(key: &[u8]) -> Result<Uuid, StoreError> {
     Ok(Uuid::from_bytes(*id))
 }
 
+/// The project and the job of a [`job`] key.
+pub(super) fn read_job_of(space: Space, key: &[u8]) -> Result<(String, Uuid), StoreError> {
+    let undecodable = || undecodable(space, "its key is not a project's and a job's");
+    let (len, rest) = key.split_first_chunk::<2>().ok_or_else(undecodable)?;
+    let (project, job) = rest.split_last_chunk::<16>().ok_or_else(undecodable)?;
+    if project.len() != usize::from(u16::from_be_bytes(*len)) {
+        return Err(undecodable());
+    }
+    Ok((read_text(space, project)?, Uuid::from_bytes(*job)))
+}
+
 pub(super) fn partition(topic: Topic, partition: u32) -> Key {
     Key::new().tag(topic.number()).tail(&partition.to_be_bytes())
 }
 
 pub(super) fn topic(topic: Topic) -> Key {
     Key::new().tag(topic.number())
+}
+
+/// Above every other key, and of nobody: no text is so long.
+pub(super) fn last() -> Vec<u8> {
+    vec![u8::MAX; 3]
 }
 
 /// A key that is one id and nothing else, so that rows are sorted by it.
@@ -253,6 +293,24 @@ mod tests {
         }
 
         #[test]
+        fn a_user_is_found_in_its_keys(of in some_user(), time_us: i64, id in short_id()) {
+            let prefix = bytes(user(&of));
+            let keys = [event(&of, time_us, &id), event_time(&of, &id), profile_head(&of)];
+            for key in keys.map(bytes) {
+                prop_assert_eq!(user_of(&key), Some(prefix.as_slice()));
+                prop_assert!(key < last());
+            }
+            prop_assert_eq!(erased_of(&prefix, Topic::Events), bytes(erased(&of, Topic::Events)));
+        }
+
+        #[test]
+        fn a_holder_is_found_in_the_key_of_its_claim(of in some_user(), device in short_id()) {
+            let key = bytes(claim(&of.project, &device, Some(&of.user)));
+            prop_assert_eq!(holder_of(&key), Some(bytes(user(&of))));
+            prop_assert_eq!(holder_of(&bytes(claim(&of.project, &device, None))), None);
+        }
+
+        #[test]
         fn no_devices_claims_begin_anothers(
             a in (short_id(), short_id()), b in (short_id(), short_id()),
         ) {
@@ -292,11 +350,27 @@ mod tests {
         }
 
         #[test]
+        fn a_project_and_a_job_are_read_from_their_key(project in short_id(), id: u128) {
+            let job_id = Uuid::from_u128(id);
+            let key = bytes(job(&project, job_id));
+            prop_assert_eq!(read_job_of(Space::OpenDeliveries, &key).unwrap(), (project, job_id));
+            let short = key.get(1..).unwrap_or_default();
+            prop_assert!(read_job_of(Space::OpenDeliveries, short).is_err());
+        }
+
+        #[test]
         fn jobs_sort_by_time_then_id(a: (i64, u128), b: (i64, u128)) {
             let key = |(us, id)| bytes(job_by_time("p", us, Uuid::from_u128(id)));
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
             prop_assert!(key(a) < bytes(jobs_by_time_end("p")));
             prop_assert_eq!(read_job(&key(a)).unwrap(), Uuid::from_u128(a.1));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_of_a_user_is_nobodys() {
+        for key in [last(), vec![], vec![0], vec![0, 0, 0], vec![0, 0, 0, 1]] {
+            assert_eq!((user_of(&key), holder_of(&key)), (None, None), "{key:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Commits and claims: rows and their partition's ledger in one batch, under one epoch.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use fjall::Slice;
@@ -68,25 +69,44 @@ impl Engine {
         for write in writes {
             apply.write(write)?;
         }
-        let (highest, looked) = apply.finish();
+        let applied = apply.finish();
         // A repeated call may come after a later one: its ledger row is the older.
         let row = if ledger.sequence < stored.sequence { stored.row()? } else { ledger };
-        put(&mut draft, highest, &row)?;
+        put(&mut draft, applied.highest, &row)?;
+        if applied.has_erased {
+            // Before anybody can read that it is done.
+            self.has_erased.store(true, Ordering::Release);
+        }
         draft.commit()?;
         metrics::histogram!("millrace_store_commit_seconds", "topic" => topic.short_name())
             .record(started.elapsed());
         metrics::counter!("millrace_store_replayed_writes_total", "topic" => topic.short_name())
-            .increment(looked);
+            .increment(applied.looked);
         Ok(())
     }
 
     pub(super) fn claim(&self, topic: Topic, partition: u32) -> Result<LedgerRow, StoreError> {
+        self.begin_epoch(topic, partition, LedgerRow::next_epoch)
+    }
+
+    pub(super) fn rewind(&self, topic: Topic, partition: u32) -> Result<LedgerRow, StoreError> {
+        self.begin_epoch(topic, partition, LedgerRow::rewound)
+    }
+
+    /// Writes the row that follows the newest one. The highest stamp stays: what a replay puts
+    /// competes with what is stored.
+    fn begin_epoch(
+        &self,
+        topic: Topic,
+        partition: u32,
+        following: impl FnOnce(&LedgerRow) -> LedgerRow,
+    ) -> Result<LedgerRow, StoreError> {
         let mut draft = self.draft();
         let (highest, last) = match stored(&draft, topic, partition)? {
             Some(stored) => (stored.highest, stored.row()?),
             None => (Stamp(i64::MIN), LedgerRow::new(topic, partition)),
         };
-        let row = last.next_epoch();
+        let row = following(&last);
         put(&mut draft, highest, &row)?;
         draft.commit_durably()?;
         Ok(row)

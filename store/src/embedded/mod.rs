@@ -14,62 +14,75 @@
 //! | `event_times` | user, id | stamp, expiry, time |
 //! | `profiles` | user, 0 | stamp, created and updated time |
 //! | | user, 1, property | stamp, cell |
-//! | `devices` | user, 0 | stamp at which the last life ended |
-//! | | user, 1, device, 0 | stamp, updated time |
+//! | `devices` | user, 1, device, 0 | stamp, updated time |
 //! | | user, 1, device, 1, property | stamp, cell |
 //! | `claims` | project, device, 0 (nobody) or 1 and the holder | stamp, claim |
-//! | `erasures` | user, topic, 0 | stamp of the latest erasure |
-//! | | user, topic, 1, offset | stamp, marker |
+//! | `erasures` | user, topic, 0 | stamp of the latest erasure, the newest marker |
+//! | | user, topic, 1, offset | stamp, an older marker |
 //! | `jobs` | project, job | stamp, row |
 //! | `jobs_by_time` | project, accepted time, job | empty |
 //! | `open_jobs` | project, job | empty |
 //! | `ledger` | topic, partition | highest stamp ever committed, epoch, number of the write, row |
 //! | `topics` | topic | base, number of partitions |
+//! | `receipts` | project | its newest receipt: number, job, hash |
+//! | `deliveries` | project, job | delivery |
+//! | `open_deliveries` | project, job | empty |
 //! | `projects` | id | project |
 //! | `keys` | id | key, with its revocation |
 //! | `documents` | kind, key | version (as if a stamp), expiry, text |
 //! | `audit` | time, id | entry |
+//! | `receipt_keys` | id | key |
+//! | `webhooks` | project | webhook |
+//! | `upkeep` | name | which journal is to be deleted, and when |
 //!
 //! A profile or a device is one row a property, so that a merge writes what changed and reads
-//! nothing. Erasing iterates and removes; since `erasures` holds the stamp below which a user's
-//! rows of a topic are dead, and every value begins with its own, a compaction filter and the
-//! readers could do the same without the iteration.
+//! nothing. Erasing writes one row and removes nothing: `erasures` holds the stamp at or below which
+//! a user's rows of a topic are dead. Readers hide them, compactions leave them out, and
+//! [`Store::purge`] compacts everything. So the end of a life, and the erasure of devices and of
+//! claims, are one and the same here.
 //!
 //! fjall writes a batch of several keyspaces as one journal record, checksummed, and drops a torn
 //! one at open: a [`Commit`] is there whole or not at all, also after `kill -9`. It is durable
 //! against a power cut after [`Store::persist`]. A failed write or flush stops the database until
 //! the process is restarted ([`StoreError::Stopped`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fjall::{Database, PersistMode};
+use fjall::{Database, Keyspace, PersistMode};
 use millrace_schema::{Topic, UserKey};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    AccountStore, Answer, ApiKey, Claim, Commit, Completion, Devices, Erasure, EventQuery,
-    EventRow, JobRow, LedgerRow, ProfileRow, Project, Stamp, Store, StoreError,
+    AccountStore, Answer, ApiKey, Claim, Commit, Completion, Delivery, Devices, Erasure,
+    EventQuery, EventRow, JobRow, LedgerRow, NewestReceipt, ProfileRow, Project, ReceiptKey,
+    Residue, Stamp, Store, StoreError, Webhook,
 };
 
 mod accounts;
 mod apply;
+mod deliveries;
 mod documents;
 mod draft;
-mod expiry;
+mod erasures;
 mod failure;
+mod filter;
 mod jobs;
+mod journal;
 mod key;
 mod ledger;
 mod open;
+mod purge;
 mod read;
 mod space;
 mod value;
 
 use draft::Draft;
 use failure::failed;
+use journal::Upkeep;
 pub use open::Config;
 use space::Spaces;
 
@@ -80,7 +93,11 @@ const GENERATION: u64 = 0;
 /// The embedded store. Clones share one database; it is closed when the last one is dropped,
 /// which waits for a flush or compaction under way.
 #[derive(Clone)]
-pub struct EmbeddedStore(Arc<Engine>);
+pub struct EmbeddedStore {
+    // Dropped first, so that the engine's last user is not the upkeep's thread.
+    _upkeep: Arc<Upkeep>,
+    engine: Arc<Engine>,
+}
 
 impl EmbeddedStore {
     /// Opens the store in a folder of its own, or makes it. Blocks while the journal is replayed.
@@ -88,13 +105,14 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::Unavailable`] if the folder cannot be read, or another process has it open.
     pub fn open(dir: &Path, config: Config) -> Result<Self, StoreError> {
-        open::open(dir, config).map(|engine| Self(Arc::new(engine)))
+        let engine = Arc::new(open::open(dir, config)?);
+        Ok(Self { _upkeep: Arc::new(Upkeep::start(&engine)?), engine })
     }
 
     /// Waits until the store has stopped for good, and says why: the process must then end with
     /// an error and be started anew. Never resolves while the store works.
     pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
-        let mut stopped = self.0.stopped.subscribe();
+        let mut stopped = self.engine.stopped.subscribe();
         async move {
             loop {
                 if let Some(reason) = &*stopped.borrow_and_update() {
@@ -113,7 +131,7 @@ impl EmbeddedStore {
         T: Send + 'static,
         F: FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
     {
-        let engine = Arc::clone(&self.0);
+        let engine = Arc::clone(&self.engine);
         Box::pin(async move {
             let done = tokio::task::spawn_blocking(move || {
                 let done = work(&engine);
@@ -131,9 +149,19 @@ impl EmbeddedStore {
 struct Engine {
     db: Database,
     spaces: Spaces,
+    dir: PathBuf,
+    journal_residue: Duration,
+    /// What compactions judge by.
+    filters: Arc<filter::Shared>,
+    /// Open for as long as the database is.
+    _erasures: Arc<Keyspace>,
+    /// Whether anything was erased since the last purge.
+    has_erased: AtomicBool,
     /// One writer at a time: fjall's journal takes no more, and what is read before it is written
     /// is still so when it is.
     writer: Mutex<()>,
+    /// One purge at a time, and no other work on files beside it.
+    upkeep: Mutex<()>,
     /// Why the database takes no writes any more.
     stopped: watch::Sender<Option<String>>,
 }
@@ -228,9 +256,40 @@ impl Store for EmbeddedStore {
         self.run(|engine| engine.view().open_jobs())
     }
 
-    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, bool> {
         let project = project.to_owned();
         self.run(move |engine| engine.complete_job(&project, job, completion))
+    }
+
+    fn rewind(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
+        self.run(move |engine| engine.rewind(topic, partition))
+    }
+
+    fn newest_receipt(&self, project: &str) -> Answer<'_, Option<NewestReceipt>> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.newest_receipt(&project))
+    }
+
+    fn purge(&self) -> Answer<'_, ()> {
+        self.run(Engine::purge)
+    }
+
+    fn residues(&self) -> Vec<Residue> {
+        self.engine.residues()
+    }
+
+    fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.put_delivery(&project, job, &delivery))
+    }
+
+    fn deliveries(&self, project: &str, jobs: Vec<Uuid>) -> Answer<'_, Vec<Option<Delivery>>> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.deliveries(&project, &jobs))
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<(String, Uuid, Delivery)>> {
+        self.run(Engine::open_deliveries)
     }
 }
 
@@ -253,5 +312,22 @@ impl AccountStore for EmbeddedStore {
 
     fn revoke_key(&self, id: Uuid, revoked_us: i64) -> Answer<'_, bool> {
         self.run(move |engine| engine.revoke_key(id, revoked_us))
+    }
+
+    fn add_receipt_key(&self, key: ReceiptKey) -> Answer<'_, ()> {
+        self.run(move |engine| engine.add_receipt_key(&key))
+    }
+
+    fn receipt_keys(&self) -> Answer<'_, Vec<ReceiptKey>> {
+        self.run(Engine::receipt_keys)
+    }
+
+    fn set_webhook(&self, project: &str, url: Option<String>) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        self.run(move |engine| engine.set_webhook(&project, url))
+    }
+
+    fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
+        self.run(Engine::webhooks)
     }
 }

@@ -4,33 +4,42 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fjall::Database;
 use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::embedded::Engine;
-use crate::embedded::expiry::filter_of;
 use crate::embedded::failure::failed;
-use crate::embedded::space::Spaces;
+use crate::embedded::filter::Shared;
+use crate::embedded::space::{Space, Spaces};
 
 /// Bounds of memory and disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Bytes of blocks kept in memory.
     pub cache_bytes: u64,
-    /// Bytes of a keyspace's rows that wait in memory to be flushed. Five keyspaces grow with the
+    /// Bytes of a keyspace's rows that wait in memory to be flushed. Six keyspaces grow with the
     /// data; writers stall while one has five buffers waiting. Kept as it was when the store was
     /// made.
     pub write_buffer_bytes: u64,
     /// Bytes of journal above which the keyspaces that hold it back are flushed; 64 MiB at least.
     pub journal_bytes: u64,
+    /// How long the journal may hold copies of what was purged. A store that is written to little
+    /// writes 64 MB to be rid of them, at most twice in this time.
+    pub journal_residue: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         const MIB: u64 = 1024 * 1024;
-        Self { cache_bytes: 64 * MIB, write_buffer_bytes: 16 * MIB, journal_bytes: 256 * MIB }
+        Self {
+            cache_bytes: 64 * MIB,
+            write_buffer_bytes: 16 * MIB,
+            journal_bytes: 256 * MIB,
+            journal_residue: Duration::from_secs(3_600),
+        }
     }
 }
 
@@ -45,6 +54,11 @@ const MARKER_BYTES: u64 = 4;
 
 pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
     clear_unfinished(dir)?;
+    let filters = Arc::new(Shared::default());
+    let filter_of = {
+        let filters = Arc::clone(&filters);
+        move |keyspace: &str| filters.filter_of(keyspace)
+    };
     let db = Database::builder(dir)
         .cache_size(config.cache_bytes)
         .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))
@@ -53,7 +67,22 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         .open()
         .map_err(failed)?;
     let spaces = Spaces::open(&db, config.write_buffer_bytes)?;
-    Ok(Engine { db, spaces, writer: Mutex::default(), stopped: watch::Sender::default() })
+    let erasures = Arc::new(spaces.get(Space::Erasures).clone());
+    filters.judge_by(&erasures);
+    // Until a purge has said otherwise.
+    let has_erased = !erasures.is_empty().map_err(failed)?;
+    Ok(Engine {
+        db,
+        spaces,
+        dir: dir.to_owned(),
+        journal_residue: config.journal_residue,
+        filters,
+        _erasures: erasures,
+        has_erased: has_erased.into(),
+        writer: Mutex::default(),
+        upkeep: Mutex::default(),
+        stopped: watch::Sender::default(),
+    })
 }
 
 /// Removes what a crash left of a database that never was: fjall would refuse to make one beside

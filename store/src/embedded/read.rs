@@ -6,6 +6,7 @@ use millrace_schema::time::{Micros, wall_clock_us};
 use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
+use crate::embedded::erasures::{Head, NEVER};
 use crate::embedded::failure::{failed, undecodable};
 use crate::embedded::key::{self, Key};
 use crate::embedded::space::{Space, Spaces};
@@ -39,11 +40,18 @@ impl View<'_> {
         let Some(head) = self.get(Space::Profiles, key::profile_head(user))? else {
             return Ok(None);
         };
-        let (_, times) = value::read_stamped(Space::Profiles, &head)?;
+        let (stamp, times) = value::read_stamped(Space::Profiles, &head)?;
+        let erased = self.erased(key::erased(user, Topic::Profiles))?;
+        if erased >= Some(stamp) {
+            return Ok(None);
+        }
         let (created_us, rest) = value::read_number(Space::Profiles, times)?;
         let (updated_us, _) = value::read_number(Space::Profiles, rest)?;
         let mut row = ProfileRow { created_us, updated_us, cells: Default::default() };
-        self.scan(Space::Profiles, key::profile_cells(user), |name, _, cell| {
+        self.scan(Space::Profiles, key::profile_cells(user), |name, stamp, cell| {
+            if erased >= Some(stamp) {
+                return Ok(());
+            }
             let name = key::read_text(Space::Profiles, name)?;
             row.cells.insert(name, value::read_json(Space::Profiles, cell)?);
             Ok(())
@@ -56,18 +64,15 @@ impl View<'_> {
     }
 
     fn devices_of(&self, user: &UserKey) -> Result<Devices, StoreError> {
-        let life = self.get(Space::Devices, key::life(user))?;
-        let life = life.map(|value| value::read_stamped(Space::Devices, &value).map(|(s, _)| s));
-        let mut devices = Devices { life: life.transpose()?, ..Devices::default() };
+        let life = self.erased(key::erased(user, Topic::Devices))?;
+        let mut devices = Devices { life, ..Devices::default() };
         self.scan(Space::Devices, key::devices(user), |rest, stamp, body| {
-            // A device's head sorts before its cells, and is stamped no lower than any of them.
-            let (device_id, name) = key::read_device(rest)?;
-            if devices.life >= Some(stamp) {
-                if name.is_none() {
-                    devices.hidden.push(device_id);
-                }
+            // None is hidden that an erasure has yet to be led to: the claims died with the life.
+            if life >= Some(stamp) {
                 return Ok(());
             }
+            // A device's head sorts before its cells, and is stamped no lower than any of them.
+            let (device_id, name) = key::read_device(rest)?;
             let Some(name) = name else {
                 let (updated_us, _) = value::read_number(Space::Devices, body)?;
                 devices.rows.insert(device_id, DeviceRow { updated_us, cells: Default::default() });
@@ -90,8 +95,15 @@ impl View<'_> {
     ) -> Result<Vec<Vec<Claim>>, StoreError> {
         let claims = device_ids.iter().map(|device_id| {
             let mut claims = Vec::new();
-            self.scan(Space::Claims, key::claims(project, device_id), |_, _, claim| {
-                claims.push(value::read_json(Space::Claims, claim)?);
+            self.scan(Space::Claims, key::claims(project, device_id), |_, stamp, body| {
+                let claim: Claim = value::read_json(Space::Claims, body)?;
+                if let Some(holder) = &claim.holder {
+                    let holder = UserKey::new(project, holder);
+                    if self.erased(key::erased(&holder, Topic::Devices))? >= Some(stamp) {
+                        return Ok(());
+                    }
+                }
+                claims.push(claim);
                 Ok(())
             })?;
             Ok(claims)
@@ -118,11 +130,12 @@ impl View<'_> {
             return Ok(rows);
         }
         let now_us = wall_clock_us();
+        let erased = self.erased(key::erased(user, Topic::Events))?;
         for row in self.snapshot.range(self.spaces.get(Space::Events), from..to).rev() {
             let (key, value) = row.into_inner().map_err(failed)?;
             let (stamp, rest) = value::read_stamped(Space::Events, &value)?;
             let (expires_us, payload) = value::read_expiry(Space::Events, rest)?;
-            if expires_us <= now_us {
+            if expires_us <= now_us || erased >= Some(stamp) {
                 continue;
             }
             let (time_us, id) = key::read_event(key.get(prefix.len()..).unwrap_or_default())?;
@@ -144,7 +157,10 @@ impl View<'_> {
             let Some(value) = self.get(Space::EventTimes, key::event_time(user, id))? else {
                 return Ok(None);
             };
-            let (_, rest) = value::read_stamped(Space::EventTimes, &value)?;
+            let (stamp, rest) = value::read_stamped(Space::EventTimes, &value)?;
+            if self.erased(key::erased(user, Topic::Events))? >= Some(stamp) {
+                return Ok(None);
+            }
             let (expires_us, rest) = value::read_expiry(Space::EventTimes, rest)?;
             let (time_us, _) = value::read_number(Space::EventTimes, rest)?;
             Ok((expires_us > now_us).then_some(time_us))
@@ -157,7 +173,10 @@ impl View<'_> {
         user: &UserKey,
         topic: Topic,
     ) -> Result<Vec<Erasure>, StoreError> {
-        let mut erasures = Vec::new();
+        let Some(head) = self.get(Space::Erasures, key::erased(user, topic))? else {
+            return Ok(Vec::new());
+        };
+        let mut erasures: Vec<Erasure> = Head::read(&head)?.newest.into_iter().collect();
         self.scan(Space::Erasures, key::erasures(user, topic), |_, _, erasure| {
             erasures.push(value::read_json(Space::Erasures, erasure)?);
             Ok(())
@@ -208,6 +227,15 @@ impl View<'_> {
         Ok(rows)
     }
 
+    /// The stamp at or below which everything of a user's topic is dead.
+    fn erased(&self, key: Key) -> Result<Option<Stamp>, StoreError> {
+        let Some(head) = self.get(Space::Erasures, key)? else {
+            return Ok(None);
+        };
+        let (stamp, _) = value::read_stamped(Space::Erasures, &head)?;
+        Ok(Some(stamp).filter(|stamp| *stamp > NEVER))
+    }
+
     fn get(&self, space: Space, key: Key) -> Result<Option<Slice>, StoreError> {
         self.snapshot.get(self.spaces.get(space), key.finish()?).map_err(failed)
     }
@@ -241,7 +269,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
         let user = UserKey::new("p", "u");
-        let mut draft = store.0.draft();
+        let mut draft = store.engine.draft();
         for space in [Space::Profiles, Space::Ledger] {
             draft.put(space, key::profile_head(&user).finish().unwrap(), b"\x01short".to_vec());
         }

@@ -1,6 +1,7 @@
 //! The keyspaces, and how each is opened.
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use millrace_schema::Topic;
 
 use crate::StoreError;
 use crate::embedded::failure::failed;
@@ -19,13 +20,52 @@ pub(super) enum Space {
     OpenJobs,
     Ledger,
     Topics,
+    Receipts,
+    Deliveries,
+    OpenDeliveries,
     Projects,
     Keys,
     Documents,
     Audit,
+    ReceiptKeys,
+    Webhooks,
+    Upkeep,
 }
 
 impl Space {
+    pub(super) const ALL: [Self; 21] = [
+        Self::Events,
+        Self::EventTimes,
+        Self::Profiles,
+        Self::Devices,
+        Self::Claims,
+        Self::Erasures,
+        Self::Jobs,
+        Self::JobsByTime,
+        Self::OpenJobs,
+        Self::Ledger,
+        Self::Topics,
+        Self::Receipts,
+        Self::Deliveries,
+        Self::OpenDeliveries,
+        Self::Projects,
+        Self::Keys,
+        Self::Documents,
+        Self::Audit,
+        Self::ReceiptKeys,
+        Self::Webhooks,
+        Self::Upkeep,
+    ];
+
+    /// Those whose rows an erasure makes dead: of a user, or of a claim's holder, in this topic.
+    pub(super) const ERASABLE: [(Self, Topic); 5] = [
+        (Self::Events, Topic::Events),
+        (Self::EventTimes, Topic::Events),
+        (Self::Profiles, Topic::Profiles),
+        (Self::Devices, Topic::Devices),
+        (Self::Claims, Topic::Devices),
+    ];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -39,10 +79,16 @@ impl Space {
             Self::OpenJobs => "open_jobs",
             Self::Ledger => "ledger",
             Self::Topics => "topics",
+            Self::Receipts => "receipts",
+            Self::Deliveries => "deliveries",
+            Self::OpenDeliveries => "open_deliveries",
             Self::Projects => "projects",
             Self::Keys => "keys",
             Self::Documents => "documents",
             Self::Audit => "audit",
+            Self::ReceiptKeys => "receipt_keys",
+            Self::Webhooks => "webhooks",
+            Self::Upkeep => "upkeep",
         }
     }
 
@@ -50,7 +96,12 @@ impl Space {
     const fn is_large(self) -> bool {
         matches!(
             self,
-            Self::Events | Self::EventTimes | Self::Profiles | Self::Devices | Self::Claims
+            Self::Events
+                | Self::EventTimes
+                | Self::Profiles
+                | Self::Devices
+                | Self::Claims
+                | Self::Erasures
         )
     }
 }
@@ -72,10 +123,16 @@ pub(super) struct Spaces {
     open_jobs: Keyspace,
     ledger: Keyspace,
     topics: Keyspace,
+    receipts: Keyspace,
+    deliveries: Keyspace,
+    open_deliveries: Keyspace,
     projects: Keyspace,
     keys: Keyspace,
     documents: Keyspace,
     audit: Keyspace,
+    receipt_keys: Keyspace,
+    webhooks: Keyspace,
+    upkeep: Keyspace,
 }
 
 impl Spaces {
@@ -98,10 +155,16 @@ impl Spaces {
             open_jobs: open(Space::OpenJobs)?,
             ledger: open(Space::Ledger)?,
             topics: open(Space::Topics)?,
+            receipts: open(Space::Receipts)?,
+            deliveries: open(Space::Deliveries)?,
+            open_deliveries: open(Space::OpenDeliveries)?,
             projects: open(Space::Projects)?,
             keys: open(Space::Keys)?,
             documents: open(Space::Documents)?,
             audit: open(Space::Audit)?,
+            receipt_keys: open(Space::ReceiptKeys)?,
+            webhooks: open(Space::Webhooks)?,
+            upkeep: open(Space::Upkeep)?,
         })
     }
 
@@ -118,10 +181,16 @@ impl Spaces {
             Space::OpenJobs => &self.open_jobs,
             Space::Ledger => &self.ledger,
             Space::Topics => &self.topics,
+            Space::Receipts => &self.receipts,
+            Space::Deliveries => &self.deliveries,
+            Space::OpenDeliveries => &self.open_deliveries,
             Space::Projects => &self.projects,
             Space::Keys => &self.keys,
             Space::Documents => &self.documents,
             Space::Audit => &self.audit,
+            Space::ReceiptKeys => &self.receipt_keys,
+            Space::Webhooks => &self.webhooks,
+            Space::Upkeep => &self.upkeep,
         }
     }
 }

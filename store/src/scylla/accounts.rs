@@ -1,10 +1,10 @@
-//! Projects and keys. Few, and each written by a condition.
+//! Projects, keys and webhooks. Few, and each written by a condition.
 
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::value::{json, key, read_json, values};
-use crate::{ApiKey, Project, StoreError};
+use super::value::{Value, json, key, read_json, values};
+use crate::{ApiKey, Project, ReceiptKey, StoreError, Webhook};
 
 type KeyLine = (Uuid, Option<String>, Option<String>, Option<i64>, Option<i64>, Option<i64>);
 
@@ -66,6 +66,44 @@ impl Connection {
                 Ok(true)
             }
         }
+    }
+
+    /// Where the condition does not hold it is there.
+    pub(super) async fn add_receipt_key(&self, new: &ReceiptKey) -> Result<(), StoreError> {
+        let values = values![key(&new.kid)?, Value::Blob(&new.public), new.created_us];
+        self.apply(&self.statements.put_receipt_key, &values).await.map(drop)
+    }
+
+    pub(super) async fn receipt_keys(&self) -> Result<Vec<ReceiptKey>, StoreError> {
+        let rows: Vec<(String, Vec<u8>, i64)> =
+            self.rows(&self.statements.receipt_keys, &[]).await?;
+        let key = |(kid, public, created_us)| ReceiptKey { kid, public, created_us };
+        let mut keys: Vec<ReceiptKey> = rows.into_iter().map(key).collect();
+        keys.sort_by(|a, b| (a.created_us, &a.kid).cmp(&(b.created_us, &b.kid)));
+        Ok(keys)
+    }
+
+    /// Where the condition does not hold it is so already.
+    pub(super) async fn set_webhook(
+        &self,
+        project: &str,
+        url: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let project = key(project)?;
+        let (prepared, values) = match url {
+            Some(url) => (&self.statements.set_webhook, values![url, project, url]),
+            None => (&self.statements.clear_webhook, values![project]),
+        };
+        self.apply(prepared, &values).await.map(drop)
+    }
+
+    pub(super) async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        let rows: Vec<(String, Option<String>)> = self.rows(&self.statements.webhooks, &[]).await?;
+        let webhook =
+            |(project, url): (String, Option<String>)| Some(Webhook { project, url: url? });
+        let mut webhooks: Vec<Webhook> = rows.into_iter().filter_map(webhook).collect();
+        webhooks.sort_by(|a, b| a.project.cmp(&b.project));
+        Ok(webhooks)
     }
 }
 

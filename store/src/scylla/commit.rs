@@ -22,6 +22,7 @@ impl Connection {
         let topic = commit.ledger.topic.short_name();
         // All of it is turned into statements first: what can never be written is refused whole.
         let parts = Batches::new(&self.statements, &commit.writes)?.into_parts();
+        let parts = self.gather(parts);
         self.check(commit).await?;
         if !parts.is_empty() {
             counter!("millrace_cql_batches_total", "topic" => topic).increment(parts.len() as u64);

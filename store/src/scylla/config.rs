@@ -31,6 +31,9 @@ pub struct Config {
     pub settle: Duration,
     /// Reads and batches in flight at most, over the whole store.
     pub in_flight_max: usize,
+    /// Statements that erase, in flight at most: a share of that number, in percent. A deletion of
+    /// many users otherwise makes everything else wait behind it in the database.
+    pub erase_share_percent: u8,
     /// After this long a request has failed.
     pub request_timeout: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             local_datacenter: None,
             settle: Duration::from_secs(30),
             in_flight_max: 128,
+            erase_share_percent: 50,
             request_timeout: Duration::from_secs(4),
         }
     }
@@ -93,7 +97,18 @@ impl Config {
         if self.in_flight_max == 0 {
             return refuse("at least 1 request must be allowed in flight".to_owned());
         }
+        if !(1..=100).contains(&self.erase_share_percent) {
+            return refuse(format!(
+                "{} percent of what is in flight cannot be erasing: 1 to 100",
+                self.erase_share_percent
+            ));
+        }
         Ok(())
+    }
+
+    /// Statements that erase, in flight at most.
+    pub(super) fn erasures_max(&self) -> usize {
+        (self.in_flight_max.saturating_mul(self.erase_share_percent.into()) / 100).max(1)
     }
 }
 
@@ -119,5 +134,15 @@ mod tests {
         for bad in ["", "1a", "A", "a-b", "a;drop", "ä", &"a".repeat(49)] {
             assert!(!check(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn erasing_has_its_share_and_never_nothing() {
+        let share = |in_flight_max, erase_share_percent| {
+            let config = Config { in_flight_max, erase_share_percent, ..Config::default() };
+            config.check().ok().map(|()| config.erasures_max())
+        };
+        assert_eq!((share(128, 25), share(128, 100), share(3, 1)), (Some(32), Some(128), Some(1)));
+        assert_eq!((share(128, 0), share(128, 101)), (None, None));
     }
 }

@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::failure::{failed, not_connected};
 use super::generation::Generations;
 use super::statements::{Kind, Profiles, Statements};
-use super::{connection, tls};
+use super::{connection, migrate, tls};
 use crate::StoreError;
 
 /// A refusal is believed when it was the answer so often in a row: a server that is still starting
@@ -53,7 +53,7 @@ pub(super) async fn keep(shared: Weak<Shared>) {
         shared.link.send_replace(link);
         drop(shared);
         tokio::time::sleep(LOOK_EVERY).await;
-        trouble = schema_version(&connection).await.err().map(|error| error.to_string());
+        trouble = look(&connection).await.err().map(|error| error.to_string());
     }
 }
 
@@ -111,21 +111,18 @@ pub(super) async fn connect(config: &Config) -> Result<Connection, StoreError> {
             "the keyspace {keyspace} has no tables of Millrace: make them with `millrace migrate`"
         )));
     }
+    // Before the statements, some of which need tables that an older version has not.
+    check_version(keyspace, migrate::version(&session, keyspace).await?)?;
     let profiles = Profiles::new(config);
     let statements = Statements::prepare(&session, keyspace, &profiles).await?;
     let generations = Generations::new(config.local_datacenter.clone());
-    let in_flight_max = config.in_flight_max;
-    let connection = Connection::new(session, statements, profiles, generations, in_flight_max);
-    check_version(keyspace, schema_version(&connection).await?)?;
-    Ok(connection)
+    Ok(Connection::new(session, statements, profiles, generations, config))
 }
 
-async fn schema_version(connection: &Connection) -> Result<u32, StoreError> {
-    // A crash right after the migration may have left the row of its lock only.
-    let row: Option<(Option<i32>,)> =
-        connection.row(&connection.statements.schema_version, &[]).await?;
-    let version = row.and_then(|(version,)| version);
-    Ok(version.and_then(|version| u32::try_from(version).ok()).unwrap_or(0))
+/// Asks for something that is always there.
+async fn look(connection: &Connection) -> Result<(), StoreError> {
+    let asked = connection.row::<(Option<i32>,)>(&connection.statements.schema_version, &[]);
+    asked.await.map(drop)
 }
 
 fn check_version(keyspace: &str, version: u32) -> Result<(), StoreError> {

@@ -15,8 +15,9 @@ use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::value::{CqlValue, Row};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::config::Config;
 use super::documents::Changes;
 use super::failure::{failed, is_worth_another_try, no_rows, other_rows, unreadable};
 use super::generation::Generations;
@@ -36,6 +37,9 @@ pub(super) struct Connection {
     pub(super) changes: Changes,
     profiles: Profiles,
     permits: Semaphore,
+    /// Each statement that erases needs one of these first.
+    erase_permits: Semaphore,
+    erasures_max: usize,
 }
 
 /// A statement with its values.
@@ -50,11 +54,22 @@ impl Connection {
         statements: Statements,
         profiles: Profiles,
         generations: Generations,
-        in_flight_max: usize,
+        config: &Config,
     ) -> Self {
-        let permits = Semaphore::new(in_flight_max);
         let changes = Changes::default();
-        Self { session, statements, generations, changes, profiles, permits }
+        let permits = Semaphore::new(config.in_flight_max);
+        let erasures_max = config.erasures_max();
+        let erase_permits = Semaphore::new(erasures_max);
+        Self {
+            session,
+            statements,
+            generations,
+            changes,
+            profiles,
+            permits,
+            erase_permits,
+            erasures_max,
+        }
     }
 
     /// All rows, from the first page to the last; a page over tombstones may be empty.
@@ -128,8 +143,13 @@ impl Connection {
         self.send(prepared.kind, send).await.map(drop)
     }
 
-    /// Sends writes to one partition, as one.
+    /// Sends writes as one: to one partition, or to partitions of the same nodes.
     pub(super) async fn write_together(&self, writes: Vec<Bound<'_>>) -> Result<(), StoreError> {
+        let kind = if is_erasing(&writes) { Kind::Erase } else { Kind::Write };
+        let _share = match kind {
+            Kind::Erase => self.share_of_erasing(writes.len()).await,
+            _ => None,
+        };
         if let [one] = &*writes {
             return self.write(one.prepared, &one.values).await;
         }
@@ -137,9 +157,15 @@ impl Connection {
         let statements = writes.iter().map(statement).collect();
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
         batch.set_is_idempotent(true);
-        batch.set_execution_profile_handle(Some(self.profiles.get(Kind::Write)));
+        batch.set_execution_profile_handle(Some(self.profiles.get(kind)));
         let values: Vec<_> = writes.iter().map(|bound| &*bound.values).collect();
-        self.send(Kind::Write, || self.session.batch(&batch, &values)).await.map(drop)
+        self.send(kind, || self.session.batch(&batch, &values)).await.map(drop)
+    }
+
+    /// Waits until so many more statements may erase.
+    async fn share_of_erasing(&self, statements: usize) -> Option<SemaphorePermit<'_>> {
+        let statements = u32::try_from(statements.min(self.erasures_max)).ok()?;
+        self.erase_permits.acquire_many(statements).await.ok()
     }
 
     /// Sends a conditional write; whether its condition held. An error: nobody knows.
@@ -170,8 +196,8 @@ impl Connection {
     {
         // Positions do not queue behind rows.
         let _permit = match kind {
-            Kind::Read | Kind::Write => self.permits.acquire().await.ok(),
-            Kind::Ledger | Kind::Lwt | Kind::Poll => None,
+            Kind::Read | Kind::Write | Kind::Erase => self.permits.acquire().await.ok(),
+            Kind::Ledger | Kind::Lwt | Kind::Serial | Kind::Poll => None,
         };
         let _in_flight = InFlight::new(kind);
         let started = Instant::now();
@@ -188,6 +214,11 @@ impl Connection {
             failed(&error)
         })
     }
+}
+
+/// Whether writes do nothing but erase.
+pub(super) fn is_erasing(writes: &[Bound<'_>]) -> bool {
+    writes.iter().all(|bound| bound.prepared.kind == Kind::Erase)
 }
 
 /// Counted while it lives: a caller may give up waiting at any time.

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::connection::Connection;
+use super::statements::Prepared;
 use super::value::{json, key, read_json, values};
-use crate::{Completion, JobRow, StoreError};
+use crate::{JobRow, StoreError};
 
 const MONTH_US: i64 = 30 * 24 * 3600 * 1_000_000;
-/// The partitions of the open jobs.
+/// The partitions of the open jobs, and of the open deliveries.
 const SLOTS: u8 = 8;
 /// Entries by time asked for at once.
 const PAGE_JOBS: i32 = 100;
@@ -73,7 +74,7 @@ impl Closing {
 pub(super) struct Stored {
     pub(super) row: JobRow,
     /// As it is written, without sample and completion.
-    text: String,
+    pub(super) text: String,
     /// When the row was written last; of a completed job, by the server's clock.
     written_at: i64,
 }
@@ -85,7 +86,11 @@ impl Connection {
         Ok(self.stored_job(project, job).await?.map(|stored| stored.row))
     }
 
-    async fn stored_job(&self, project: &str, job: Uuid) -> Result<Option<Stored>, StoreError> {
+    pub(super) async fn stored_job(
+        &self,
+        project: &str,
+        job: Uuid,
+    ) -> Result<Option<Stored>, StoreError> {
         let values = values![key(project)?, job];
         let line: Option<Line> = self.row(&self.statements.job, &values).await?;
         let Some((Some(text), sample, completion, Some(written_at))) = line else {
@@ -98,25 +103,6 @@ impl Connection {
             row.job.sample = read_json("jobs", &sample)?;
         }
         Ok(Some(Stored { row, text, written_at }))
-    }
-
-    /// Completion, row and the end of the sample are one statement. Its timestamp is the server's
-    /// clock, which is above every stamp, so nothing that is replayed changes any of them.
-    pub(super) async fn complete_job(
-        &self,
-        project: &str,
-        job: Uuid,
-        completion: &Completion,
-    ) -> Result<(), StoreError> {
-        let Some(stored) = self.stored_job(project, job).await? else {
-            return Err(StoreError::Invalid(format!("there is no job {job} to complete")));
-        };
-        if stored.row.completion.is_some() {
-            return Ok(());
-        }
-        let values = values![json(completion)?, stored.text, project, job];
-        // Where the condition does not hold another call has completed it.
-        self.apply(&self.statements.complete_job, &values).await.map(drop)
     }
 
     /// Entries of completed jobs go in passing, once their completion has settled: were they to go
@@ -147,14 +133,21 @@ impl Connection {
 
     /// Entries whose job is not there yet are left out.
     async fn entries_of_open_jobs(&self) -> Result<Vec<(String, Stored)>, StoreError> {
-        let slots = (0..SLOTS).map(|slot| values![i32::from(slot)]).collect();
-        let entries: Vec<Vec<(String, Uuid)>> =
-            self.rows_of_each(&self.statements.open_jobs, slots).await?;
-        let read = entries.into_iter().flatten().map(async |(project, job)| {
+        let entries = self.entries_of_all_slots(&self.statements.open_jobs).await?;
+        let read = entries.into_iter().map(async |(project, job)| {
             let stored = self.stored_job(&project, job).await?;
             Ok::<_, StoreError>(stored.map(|stored| (project, stored)))
         });
         Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    /// (project, job) of each entry.
+    pub(super) async fn entries_of_all_slots(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Vec<(String, Uuid)>, StoreError> {
+        let slots = (0..SLOTS).map(|slot| values![i32::from(slot)]).collect();
+        Ok(self.rows_of_each(prepared, slots).await?.into_iter().flatten().collect())
     }
 
     pub(super) async fn jobs(

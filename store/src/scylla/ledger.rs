@@ -66,9 +66,23 @@ impl Connection {
         let epoch = self.claim_epoch(topic, partition).await?;
         let newest = self.newest_row(topic, partition).await?;
         let newest = newest.unwrap_or_else(|| LedgerRow::new(topic, partition));
-        let row = LedgerRow { epoch, ..newest.next_epoch() };
+        self.begin(LedgerRow { epoch, ..newest.next_epoch() }).await
+    }
+
+    /// A crash that makes the database forget the claim also undoes the rewinding.
+    pub(super) async fn rewind(
+        &self,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<LedgerRow, StoreError> {
+        let epoch = self.claim_epoch(topic, partition).await?;
+        self.begin(LedgerRow { epoch, ..LedgerRow::new(topic, partition) }).await
+    }
+
+    /// Writes the first row of an epoch.
+    async fn begin(&self, row: LedgerRow) -> Result<LedgerRow, StoreError> {
         self.put_ledger(&row).await?;
-        self.forget_epochs(topic, partition).await?;
+        self.forget_epochs(row.topic, row.partition).await?;
         Ok(row)
     }
 

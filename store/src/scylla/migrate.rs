@@ -193,7 +193,7 @@ async fn apply_missing(
     keyspace: &str,
     dialect: Dialect,
 ) -> Result<(u32, u32), StoreError> {
-    let from = version(session).await?;
+    let from = version(session, keyspace).await?;
     if from > cql::VERSION {
         return Err(StoreError::Invalid(newer(keyspace, from)));
     }
@@ -217,8 +217,11 @@ async fn apply_missing(
     Ok((from, cql::VERSION))
 }
 
-async fn version(session: &Session) -> Result<u32, StoreError> {
-    let text = "SELECT version FROM schema_version WHERE name = 'tables' LIMIT 1";
+/// The version of the tables; 0: there are none. A crash right after a migration may have left the
+/// row of its lock only.
+pub(super) async fn version(session: &Session, keyspace: &str) -> Result<u32, StoreError> {
+    let text =
+        format!("SELECT version FROM {keyspace}.schema_version WHERE name = 'tables' LIMIT 1");
     let result = session.query_unpaged(text, &[]).await.map_err(|e| failed(&e))?;
     let rows: Vec<(Option<i32>,)> = decode(result)?;
     Ok(rows.first().and_then(|row| u32::try_from(row.0?).ok()).unwrap_or(0))

@@ -27,19 +27,23 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    AccountStore, Answer, ApiKey, Claim, Commit, Completion, Devices, Erasure, EventQuery,
-    EventRow, JobRow, LedgerRow, ProfileRow, Project, Stamp, Store, StoreError,
+    AccountStore, Answer, ApiKey, Claim, Commit, Completion, Delivery, Devices, Erasure,
+    EventQuery, EventRow, JobRow, LedgerRow, NewestReceipt, ProfileRow, Project, ReceiptKey,
+    Residue, Stamp, Store, StoreError, Webhook,
 };
 
 mod accounts;
 mod audit;
 mod commit;
+mod completion;
 mod config;
 mod connect;
 mod connection;
+mod deliveries;
 mod documents;
 mod events;
 mod failure;
+mod gather;
 mod generation;
 mod jobs;
 mod ledger;
@@ -60,6 +64,17 @@ pub use migrate::{Dialect, Report, migrate};
 pub use rebase::rebase;
 /// How many replicas must agree; the driver's.
 pub use scylla::statement::Consistency;
+
+/// What the database keeps of what was erased: it drops the rows when it compacts the files that hold
+/// them and their tombstone together, and nobody can say when it will.
+const TOMBSTONES: Residue = Residue {
+    place: "store_tombstones",
+    lasts: None,
+    note: "The database hides erased rows at once, and drops them from its files when it compacts \
+           them, at a time of its own choosing. The tombstones that hide them name the users; they \
+           can go gc_grace_seconds (20 days, unless the tables are set otherwise) after the \
+           erasure, again with a compaction.",
+};
 
 /// A store on a CQL database. Clones share one connection; it is closed with the last one.
 #[derive(Clone)]
@@ -150,6 +165,10 @@ impl Store for CqlStore {
         Box::pin(async move { self.connection()?.claim(topic, partition).await })
     }
 
+    fn rewind(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
+        Box::pin(async move { self.connection()?.rewind(topic, partition).await })
+    }
+
     fn newest_epoch(&self, topic: Topic, partition: u32) -> Answer<'_, u64> {
         Box::pin(async move { self.connection()?.newest_epoch(topic, partition).await })
     }
@@ -209,9 +228,37 @@ impl Store for CqlStore {
         })
     }
 
-    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, bool> {
         let project = project.to_owned();
         Box::pin(async move { self.connection()?.complete_job(&project, job, &completion).await })
+    }
+
+    fn newest_receipt(&self, project: &str) -> Answer<'_, Option<NewestReceipt>> {
+        let project = project.to_owned();
+        Box::pin(async move { self.connection()?.newest_receipt(&project).await })
+    }
+
+    /// Nothing to do: the database compacts when it finds it worth its while.
+    fn purge(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn residues(&self) -> Vec<Residue> {
+        vec![TOMBSTONES]
+    }
+
+    fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        Box::pin(async move { self.connection()?.put_delivery(&project, job, &delivery).await })
+    }
+
+    fn deliveries(&self, project: &str, jobs: Vec<Uuid>) -> Answer<'_, Vec<Option<Delivery>>> {
+        let project = project.to_owned();
+        Box::pin(async move { self.connection()?.deliveries(&project, &jobs).await })
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<(String, Uuid, Delivery)>> {
+        Box::pin(async { self.connection()?.open_deliveries(self.0.config.settle).await })
     }
 }
 
@@ -234,5 +281,22 @@ impl AccountStore for CqlStore {
 
     fn revoke_key(&self, id: Uuid, revoked_us: i64) -> Answer<'_, bool> {
         Box::pin(async move { self.connection()?.revoke_key(id, revoked_us).await })
+    }
+
+    fn add_receipt_key(&self, key: ReceiptKey) -> Answer<'_, ()> {
+        Box::pin(async move { self.connection()?.add_receipt_key(&key).await })
+    }
+
+    fn receipt_keys(&self) -> Answer<'_, Vec<ReceiptKey>> {
+        Box::pin(async { self.connection()?.receipt_keys().await })
+    }
+
+    fn set_webhook(&self, project: &str, url: Option<String>) -> Answer<'_, ()> {
+        let project = project.to_owned();
+        Box::pin(async move { self.connection()?.set_webhook(&project, url.as_deref()).await })
+    }
+
+    fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
+        Box::pin(async { self.connection()?.webhooks().await })
     }
 }

@@ -88,7 +88,7 @@ impl Connection {
         for row in open.into_iter().filter(|row| is_marked(&row.job)) {
             let found = u64::try_from(row.job.sample.len()).unwrap_or(1).max(1);
             let completed_us = wall_clock_us();
-            let completion = Completion { completed_us, sampled: found, found };
+            let completion = Completion { completed_us, sampled: found, found, receipt: None };
             self.complete_job(&row.project, row.job.job, &completion).await?;
         }
         Ok(())

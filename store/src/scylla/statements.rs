@@ -7,9 +7,9 @@ use futures::future::try_join_all;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::policies::retry::FallthroughRetryPolicy;
-use scylla::statement::SerialConsistency;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::unprepared::Statement;
+use scylla::statement::{Consistency, SerialConsistency};
 
 use super::config::Config;
 use super::failure::prepare_failed;
@@ -20,24 +20,30 @@ use crate::StoreError;
 pub(super) enum Kind {
     Read,
     Write,
+    /// Writes that a deletion causes.
+    Erase,
     /// Positions: read and written before and after rows.
     Ledger,
     /// Conditional writes.
     Lwt,
+    /// Reads that see every conditional write, and finish one that was cut short.
+    Serial,
     /// One node's generation.
     Poll,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Read, Self::Write, Self::Ledger, Self::Lwt, Self::Poll];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Read, Self::Write, Self::Erase, Self::Ledger, Self::Lwt, Self::Serial, Self::Poll];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Erase => "erase",
             Self::Ledger => "ledger",
             Self::Lwt => "lwt",
+            Self::Serial => "serial",
             Self::Poll => "poll",
         }
     }
@@ -49,8 +55,12 @@ impl Kind {
             Self::Poll => config.request_timeout / 2,
             _ => config.request_timeout,
         };
+        let consistency = match self {
+            Self::Serial => Consistency::LocalSerial,
+            _ => config.consistency,
+        };
         ExecutionProfile::builder()
-            .consistency(config.consistency)
+            .consistency(consistency)
             .serial_consistency(Some(SerialConsistency::LocalSerial))
             .request_timeout(Some(timeout.max(Duration::from_millis(1))))
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
@@ -67,7 +77,7 @@ pub(super) struct Prepared {
 }
 
 /// The profiles by name.
-pub(super) struct Profiles([ExecutionProfileHandle; 5]);
+pub(super) struct Profiles([ExecutionProfileHandle; 7]);
 
 impl Profiles {
     pub(super) fn new(config: &Config) -> Self {
@@ -75,12 +85,14 @@ impl Profiles {
     }
 
     pub(super) fn get(&self, kind: Kind) -> ExecutionProfileHandle {
-        let [read, write, ledger, lwt, poll] = &self.0;
+        let [read, write, erase, ledger, lwt, serial, poll] = &self.0;
         let handle = match kind {
             Kind::Read => read,
             Kind::Write => write,
+            Kind::Erase => erase,
             Kind::Ledger => ledger,
             Kind::Lwt => lwt,
+            Kind::Serial => serial,
             Kind::Poll => poll,
         };
         handle.clone()
@@ -136,31 +148,31 @@ statements! {
 
     put_event: Write "INSERT INTO {ks}.events (project_id, user_id, bucket, time_us, event_id, \
         payload) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
-    erase_events: Write "DELETE FROM {ks}.events USING TIMESTAMP ? \
+    erase_events: Erase "DELETE FROM {ks}.events USING TIMESTAMP ? \
         WHERE project_id = ? AND user_id = ? AND bucket = ?";
     put_event_time: Write "INSERT INTO {ks}.event_times (project_id, user_id, event_id, time_us) \
         VALUES (?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
-    erase_event_times: Write "DELETE FROM {ks}.event_times USING TIMESTAMP ? \
+    erase_event_times: Erase "DELETE FROM {ks}.event_times USING TIMESTAMP ? \
         WHERE project_id = ? AND user_id = ?";
     put_profile: Write "INSERT INTO {ks}.profiles (project_id, user_id, created_us, updated_us) \
         VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
     put_profile_cell: Write "INSERT INTO {ks}.profiles (project_id, user_id, name, cell) \
         VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
-    erase_profile: Write "DELETE FROM {ks}.profiles USING TIMESTAMP ? \
+    erase_profile: Erase "DELETE FROM {ks}.profiles USING TIMESTAMP ? \
         WHERE project_id = ? AND user_id = ?";
     put_device: Write "INSERT INTO {ks}.devices (project_id, user_id, device_id, name, \
         updated_us) VALUES (?, ?, ?, '', ?) USING TIMESTAMP ?";
     put_device_cell: Write "INSERT INTO {ks}.devices (project_id, user_id, device_id, name, cell) \
         VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
-    end_life: Write "INSERT INTO {ks}.devices (project_id, user_id, life) VALUES (?, ?, ?) \
+    end_life: Erase "INSERT INTO {ks}.devices (project_id, user_id, life) VALUES (?, ?, ?) \
         USING TIMESTAMP ?";
-    erase_devices: Write "DELETE FROM {ks}.devices USING TIMESTAMP ? \
+    erase_devices: Erase "DELETE FROM {ks}.devices USING TIMESTAMP ? \
         WHERE project_id = ? AND user_id = ?";
     put_claim: Write "INSERT INTO {ks}.claims (project_id, device_id, holder, claim) \
         VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
-    erase_claim: Write "DELETE FROM {ks}.claims USING TIMESTAMP ? \
+    erase_claim: Erase "DELETE FROM {ks}.claims USING TIMESTAMP ? \
         WHERE project_id = ? AND device_id = ? AND holder = ?";
-    put_erasure: Write "INSERT INTO {ks}.erasures (project_id, user_id, topic, log_offset, \
+    put_erasure: Erase "INSERT INTO {ks}.erasures (project_id, user_id, topic, log_offset, \
         job_id, received_us) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     put_job: Write "INSERT INTO {ks}.jobs (project_id, job_id, job, sample) VALUES (?, ?, ?, ?) \
         USING TIMESTAMP ?";
@@ -174,6 +186,22 @@ statements! {
         WHERE slot = ? AND project_id = ? AND job_id = ?";
     complete_job: Lwt "UPDATE {ks}.jobs SET completion = ?, job = ?, sample = null \
         WHERE project_id = ? AND job_id = ? IF completion = null";
+
+    head: Serial "SELECT turn, job_id, job, completion, number, receipt_job, receipt_hash \
+        FROM {ks}.completions WHERE project_id = ?";
+    first_turn: Lwt "UPDATE {ks}.completions SET turn = ?, job_id = ?, job = ?, completion = ?, \
+        number = ?, receipt_job = ?, receipt_hash = ? WHERE project_id = ? IF turn = null";
+    next_turn: Lwt "UPDATE {ks}.completions SET turn = ?, job_id = ?, job = ?, completion = ?, \
+        number = ?, receipt_job = ?, receipt_hash = ? WHERE project_id = ? IF turn = ?";
+
+    put_delivery: Lwt "UPDATE {ks}.deliveries SET delivery = ? WHERE project_id = ? \
+        AND job_id = ? IF delivery != ?";
+    delivery: Read "SELECT delivery FROM {ks}.deliveries WHERE project_id = ? AND job_id = ?";
+    put_open_delivery: Write "INSERT INTO {ks}.open_deliveries (slot, project_id, job_id) \
+        VALUES (?, ?, ?)";
+    close_delivery: Write "DELETE FROM {ks}.open_deliveries \
+        WHERE slot = ? AND project_id = ? AND job_id = ?";
+    open_deliveries: Read "SELECT project_id, job_id FROM {ks}.open_deliveries WHERE slot = ?";
 
     events: Read "SELECT time_us, event_id, payload, WRITETIME(payload) FROM {ks}.events \
         WHERE project_id = ? AND user_id = ? AND bucket = ? AND (time_us) >= (?)";
@@ -256,4 +284,10 @@ statements! {
     put_audit_month: Write "INSERT INTO {ks}.audit_months (shard, month) VALUES (?, ?)";
     audit: Read "SELECT entry FROM {ks}.audit WHERE month = ? AND time_us >= ? AND time_us <= ?";
     audit_months: Read "SELECT month FROM {ks}.audit_months WHERE shard = ?";
+    receipt_keys: Read "SELECT kid, public, created_us FROM {ks}.receipt_keys";
+    put_receipt_key: Lwt "INSERT INTO {ks}.receipt_keys (kid, public, created_us) \
+        VALUES (?, ?, ?) IF NOT EXISTS";
+    webhooks: Read "SELECT project_id, url FROM {ks}.webhooks";
+    set_webhook: Lwt "UPDATE {ks}.webhooks SET url = ? WHERE project_id = ? IF url != ?";
+    clear_webhook: Lwt "UPDATE {ks}.webhooks SET url = null WHERE project_id = ? IF url != null";
 }

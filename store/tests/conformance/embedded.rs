@@ -84,7 +84,7 @@ async fn ids_too_long_for_a_key_are_refused_and_nothing_of_their_commit_is_store
     assert_eq!(store.ledger().await.unwrap()[0].frontier, 0);
     let refused = store.profiles(vec![UserKey::new("p", long.clone())]).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))));
-    let erase = Change::EraseClaim { user: user("u"), device_id: long };
+    let erase = Change::EraseEvents { user: UserKey::new("p", long) };
     assert!(matches!(worker.try_commit([(2, erase)]).await, Err(StoreError::Invalid(_))));
 }
 

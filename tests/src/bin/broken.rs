@@ -16,8 +16,8 @@ use millrace_log::{
 };
 use millrace_schema::{Outcome, Topic, UserKey};
 use millrace_store::{
-    Answer, Change, Claim, Commit, Completion, Devices, Erasure, EventQuery, EventRow, JobRow,
-    LedgerRow, ProfileRow, Stamp, Store, StoreError, Write,
+    Answer, Change, Claim, Commit, Completion, Delivery, Devices, Erasure, EventQuery, EventRow,
+    JobRow, LedgerRow, NewestReceipt, ProfileRow, Residue, Stamp, Store, StoreError, Write,
 };
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ const EVERY: u64 = 20;
 const FLAKY: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(5);
 /// How often the store goes away meanwhile.
 const PERIOD: Duration = Duration::from_millis(400);
+/// How long what a marker erases stays when it is erased too late.
+const LATE: Duration = Duration::from_secs(3);
 /// How long what must be one step takes as two.
 const GAP: Duration = Duration::from_millis(100);
 
@@ -39,6 +41,11 @@ enum Breakage {
     FrontierBeforeData,
     /// Markers erase nothing.
     IgnoreMarkers,
+    /// Markers erase nothing, and no user of a job is read back.
+    IgnoreMarkersUnseen,
+    /// What a marker erases is erased seconds after the position has moved, and no user of a job is
+    /// read back: it is completed before.
+    CompleteEarly,
     /// Some events are written twice, under another id.
     DoubleEvents,
     /// Some events are not written.
@@ -65,6 +72,8 @@ fn main() -> ExitCode {
         "ack-before-durable" => Breakage::AckBeforeDurable,
         "frontier-before-data" => Breakage::FrontierBeforeData,
         "ignore-markers" => Breakage::IgnoreMarkers,
+        "ignore-markers-unseen" => Breakage::IgnoreMarkersUnseen,
+        "complete-early" => Breakage::CompleteEarly,
         "double-events" => Breakage::DoubleEvents,
         "lose-events" => Breakage::LoseEvents,
         "oldest-wins" => Breakage::OldestWins,
@@ -81,8 +90,9 @@ fn main() -> ExitCode {
     millrace::main(move |engines| {
         let (log, store) = (engines.log, engines.store);
         let log = Arc::new(BrokenLog { inner: log, breakage, appends: AtomicU64::new(0) });
-        let (count, since, held) = (AtomicU64::new(0), Instant::now(), Mutex::default());
-        let store = Arc::new(BrokenStore { inner: store, breakage, count, since, held });
+        let (count, since) = (AtomicU64::new(0), Instant::now());
+        let (held, late) = (Mutex::default(), Mutex::default());
+        let store = Arc::new(BrokenStore { inner: store, breakage, count, since, held, late });
         Engines { log, store, ..engines }
     })
 }
@@ -135,6 +145,10 @@ impl Log for BrokenLog {
         self.inner.bounds(topic)
     }
 
+    fn retention(&self, topic: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>> {
+        self.inner.retention(topic)
+    }
+
     fn health(&self) -> Result<(), String> {
         self.inner.health()
     }
@@ -144,6 +158,9 @@ impl Log for BrokenLog {
     }
 }
 
+/// When, in which partition, what.
+type Late = (Instant, (Topic, u32), Write);
+
 struct BrokenStore {
     inner: Arc<dyn Store>,
     breakage: Breakage,
@@ -151,6 +168,8 @@ struct BrokenStore {
     since: Instant,
     /// Claims that are to be erased too late.
     held: Mutex<Vec<Write>>,
+    /// Of partitions, what was to be erased when.
+    late: Mutex<Vec<Late>>,
 }
 
 impl BrokenStore {
@@ -193,14 +212,9 @@ impl BrokenStore {
                 (*id, *payload) = (other, text.into_bytes().into());
                 vec![once, write]
             }
-            (
-                Breakage::IgnoreMarkers,
-                Change::EraseEvents { .. }
-                | Change::EraseProfile { .. }
-                | Change::EndLife { .. }
-                | Change::EraseDevices { .. }
-                | Change::EraseClaim { .. },
-            ) => vec![],
+            (Breakage::IgnoreMarkers | Breakage::IgnoreMarkersUnseen, change) if erases(change) => {
+                vec![]
+            }
             (Breakage::OldestWins, Change::PutProfile { cells, .. }) => {
                 for cell in cells.values_mut() {
                     cell.version.time_us = -cell.version.time_us;
@@ -226,9 +240,32 @@ impl BrokenStore {
         }
     }
 
+    /// The writes of a partition, in which erasures are those of some seconds ago.
+    fn delayed(&self, place: (Topic, u32), writes: Vec<Write>) -> Vec<Write> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let (erasures, mut writes): (Vec<Write>, Vec<Write>) =
+            writes.into_iter().partition(|write| erases(&write.change));
+        let due = |(since, of, _): &mut Late| *of == place && since.elapsed() >= LATE;
+        writes.extend(late.extract_if(.., due).map(|(_, _, write)| write));
+        late.extend(erasures.into_iter().map(|write| (Instant::now(), place, write)));
+        writes
+    }
+
     fn held(&self) -> MutexGuard<'_, Vec<Write>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is what a marker does.
+const fn erases(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::EraseEvents { .. }
+            | Change::EraseProfile { .. }
+            | Change::EndLife { .. }
+            | Change::EraseDevices { .. }
+            | Change::EraseClaim { .. }
+    )
 }
 
 /// The row from which the next epoch would begin, but in the same one.
@@ -240,6 +277,10 @@ fn begin_again(row: LedgerRow) -> LedgerRow {
 impl Store for BrokenStore {
     fn commit(&self, mut commit: Commit) -> Answer<'_, ()> {
         commit.writes = commit.writes.into_iter().flat_map(|w| self.instead(w)).collect();
+        if self.breakage == Breakage::CompleteEarly {
+            let place = (commit.ledger.topic, commit.ledger.partition);
+            commit.writes = self.delayed(place, commit.writes);
+        }
         if self.breakage == Breakage::Miscount && commit.ledger.frontier > 0 {
             commit.ledger.counts.add("", Outcome::Stored, 1);
         }
@@ -348,10 +389,47 @@ impl Store for BrokenStore {
     }
 
     fn open_jobs(&self) -> Answer<'_, Vec<JobRow>> {
-        self.ask(|store| store.open_jobs())
+        let unseen = [Breakage::IgnoreMarkersUnseen, Breakage::CompleteEarly];
+        let blind = unseen.contains(&self.breakage);
+        let jobs = self.ask(|store| store.open_jobs());
+        Box::pin(async move {
+            let mut jobs = jobs.await?;
+            if blind {
+                jobs.iter_mut().for_each(|job| job.job.sample.clear());
+            }
+            Ok(jobs)
+        })
     }
 
-    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
+    fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, bool> {
         self.ask(|store| store.complete_job(project, job, completion))
+    }
+
+    fn rewind(&self, topic: Topic, partition: u32) -> Answer<'_, LedgerRow> {
+        self.ask(|store| store.rewind(topic, partition))
+    }
+
+    fn newest_receipt(&self, project: &str) -> Answer<'_, Option<NewestReceipt>> {
+        self.ask(|store| store.newest_receipt(project))
+    }
+
+    fn purge(&self) -> Answer<'_, ()> {
+        self.ask(|store| store.purge())
+    }
+
+    fn residues(&self) -> Vec<Residue> {
+        self.inner.residues()
+    }
+
+    fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {
+        self.ask(|store| store.put_delivery(project, job, delivery))
+    }
+
+    fn deliveries(&self, project: &str, jobs: Vec<Uuid>) -> Answer<'_, Vec<Option<Delivery>>> {
+        self.ask(|store| store.deliveries(project, jobs))
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<(String, Uuid, Delivery)>> {
+        self.ask(|store| store.open_deliveries())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::{At, Call, History, Kind, Outcome, Sent};
 use crate::observe::{AccountingSeen, PartitionSeen, PropertySeen};
+use crate::receipts::Keys;
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -58,7 +59,8 @@ impl Scene {
         };
         let users = users.iter().map(|u| ((*u).to_owned(), UserSeen::default())).collect();
         let accounting = AccountingSeen { topics: BTreeMap::new(), pending: 0 };
-        let seen = Seen { users, jobs: BTreeMap::new(), ledger: vec![partition], accounting };
+        let (jobs, receipts, keys) = (BTreeMap::new(), BTreeMap::new(), Keys::default());
+        let seen = Seen { users, jobs, receipts, keys, ledger: vec![partition], accounting };
         Self { history: History::default(), seen }
     }
 

@@ -105,7 +105,8 @@ impl Devices {
     /// that a crash in between finds them again. Until then the end of life hides them.
     fn erase(&mut self, place: &Place, user: UserKey, effects: &mut Effects) {
         effects.write(place, Change::EndLife { user: user.clone() });
-        let known = std::mem::take(self.rows.entry(user.clone()).or_default());
+        // Not kept as empty: the rows of a million erased users would push out those in use.
+        let known = self.rows.remove(&user).unwrap_or_default();
         for device_id in known.rows.into_keys().chain(known.hidden) {
             let key = (user.project.clone(), device_id);
             if let Some(claims) = self.claims.get_mut(&key) {
@@ -114,8 +115,7 @@ impl Devices {
             let (user, device_id) = (user.clone(), key.1);
             effects.write(place, Change::EraseClaim { user, device_id });
         }
-        let change = Change::EraseDevices { user };
-        effects.after_settling.push(millrace_store::Write { stamp: place.stamp(), change });
+        effects.write_after_settling(place, Change::EraseDevices { user });
     }
 }
 
@@ -278,7 +278,9 @@ mod tests {
         assert!(matches!(changes[1], Change::EndLife { .. }));
         assert!(matches!(changes[2], Change::EraseClaim { .. }));
         let second = &effects.after_settling[..];
-        assert!(matches!(second, [Write { change: Change::EraseDevices { .. }, stamp: Stamp(2) }]));
+        let [(1, Write { change: Change::EraseDevices { .. }, stamp: Stamp(2) })] = second else {
+            panic!("{second:?}");
+        };
         let effects = apply(&mut role, 2, &device(Some("u"), 1, false));
         assert_eq!(claim(&effects).unwrap().linked.unwrap().time_us, 1, "a new life");
     }

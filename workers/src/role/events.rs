@@ -12,13 +12,10 @@ use millrace_store::{Change, Store, StoreError};
 use super::{Effects, Role, foreign, marked_user};
 use crate::arrival::{Arrival, Place};
 
-/// An id that came without a timestamp, of a user.
-type Id = (UserKey, String);
-
 pub(crate) struct Events {
     retention_us: i64,
-    /// The times under which the batch's bare ids are stored.
-    times: HashMap<Id, Option<Micros>>,
+    /// The times under which the batch's bare ids are stored, by user.
+    times: HashMap<UserKey, HashMap<String, Option<Micros>>>,
 }
 
 impl Events {
@@ -45,7 +42,8 @@ impl Events {
             None => {
                 // Written anew even if it is known: what comes later replaces it, and a replay
                 // meets a store that may have forgotten it.
-                let known = self.times.entry((user.clone(), id.clone())).or_default();
+                let of_user = self.times.entry(user.clone()).or_default();
+                let known = of_user.entry(id.clone()).or_default();
                 let time_us = *known.get_or_insert(record.received_us);
                 let (user, id) = (user.clone(), id.clone());
                 effects.write(place, Change::PutEventTime { user, id, time_us, expires_us });
@@ -74,12 +72,14 @@ impl Role for Events {
             let bare = own_time_us(event, record.received_us).is_none();
             bare.then(|| (user(), event.id.clone().into_owned()))
         };
-        let ids: Vec<Id> = batch.iter().filter_map(bare_id).collect();
+        let ids: Vec<(UserKey, String)> = batch.iter().filter_map(bare_id).collect();
         if ids.is_empty() {
             return Ok(());
         }
         let times = store.event_times(ids.clone()).await?;
-        self.times.extend(ids.into_iter().zip(times));
+        for ((user, id), time_us) in ids.into_iter().zip(times) {
+            self.times.entry(user).or_default().insert(id, time_us);
+        }
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Role for Events {
             Body::Event(event) => Ok(self.store(place, record, event, value, effects)),
             Body::Marker(marker) => {
                 let user = marked_user(record, marker);
-                self.times.retain(|(holder, _), _| *holder != user);
+                self.times.remove(&user);
                 let received_us = record.received_us;
                 effects.remember(place, Topic::Events, user.clone(), marker.job, received_us);
                 effects.write(place, Change::EraseEvents { user });

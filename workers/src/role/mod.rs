@@ -40,16 +40,32 @@ pub(crate) trait Role: Send {
     fn forget(&mut self);
 }
 
-/// What a record causes.
+/// What the records of a batch cause.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// Writes of the first step, in order.
     pub(crate) writes: Vec<Write>,
-    /// Writes that must wait until the first step has settled: a list goes after what it lists.
-    pub(crate) after_settling: Vec<Write>,
+    /// Writes that must wait until the first step has settled: a list goes after what it lists. By
+    /// the offset of their marker.
+    pub(crate) after_settling: Vec<(u64, Write)>,
 }
 
 impl Effects {
+    /// How many there are.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.writes.len(), self.after_settling.len())
+    }
+
+    /// Takes back what came since there were so many.
+    pub(crate) fn truncate(&mut self, (writes, after_settling): (usize, usize)) {
+        self.writes.truncate(writes);
+        self.after_settling.truncate(after_settling);
+    }
+
+    fn write_after_settling(&mut self, place: &Place, change: Change) {
+        self.after_settling.push((place.offset, Write { stamp: place.stamp(), change }));
+    }
+
     fn write(&mut self, place: &Place, change: Change) {
         self.writes.push(Write { stamp: place.stamp(), change });
     }

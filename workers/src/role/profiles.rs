@@ -78,7 +78,10 @@ impl Role for Profiles {
             Body::Profile(profile) => self.merge(place, record, profile, effects),
             Body::Marker(marker) => {
                 let user = marked_user(record, marker);
-                self.rows.insert(user.clone(), None);
+                // Not kept if it was not: a million erased users would push out those in use.
+                if let Some(row) = self.rows.get_mut(&user) {
+                    *row = None;
+                }
                 let received_us = record.received_us;
                 effects.remember(place, Topic::Profiles, user.clone(), marker.job, received_us);
                 effects.write(place, Change::EraseProfile { user });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use millrace_schema::receipt::{Previous, Receipt, token_hash};
 use millrace_schema::{Topic, UserKey};
 use millrace_store::{Claim, JobRow, Stamp};
 use uuid::Uuid;
@@ -57,6 +58,7 @@ impl Checker {
             return Err(violation);
         }
         self.progress(schedule)?;
+        chain(schedule)?;
         let mut erased: BTreeMap<(Topic, &UserKey), u64> = BTreeMap::new();
         for (job, (at, completion)) in schedule.database.completed() {
             same("found by a completion", &0, &completion.found)?;
@@ -111,6 +113,33 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+/// The receipts are numbered without a gap, each names the one before, and says what its job was.
+/// (That what they say is erased stays so is looked at with the completions.)
+fn chain(schedule: &Schedule) -> Verdict {
+    let completed = schedule.database.completed();
+    let mut previous = None;
+    for (number, (job, completion)) in (1..).zip(schedule.database.chain()) {
+        let token = completion.receipt.ok_or("a receipt without a token")?.token;
+        let receipt: Receipt = serde_json::from_str(&token).map_err(|e| e.to_string())?;
+        let sealed = &schedule.jobs[&job];
+        same("the number of a receipt", &number, &receipt.number)?;
+        same("what a receipt follows", &previous, &receipt.previous)?;
+        same("the job of a receipt", &job, &receipt.job_id)?;
+        same("the fence of a receipt", &sealed.fence, &receipt.fence)?;
+        same("the users of a receipt", &sealed.users, &receipt.users)?;
+        same("found by a receipt", &0, &receipt.read_back.found)?;
+        if !completed.contains_key(&job) && number < schedule.database.chain().len() as u64 {
+            return Err(format!("the receipt of {job} was followed before it was completed"));
+        }
+        previous = Some(Previous { job_id: job, hash: token_hash(&token) });
+    }
+    for (job, (_, completion)) in completed {
+        same("a receipt for a completion", &true, &completion.receipt.is_some())?;
+        same("a known job", &true, &schedule.jobs.contains_key(&job))?;
+    }
+    Ok(())
 }
 
 fn same_partition(fence: &millrace_schema::record::Fence, row: &millrace_store::LedgerRow) -> bool {

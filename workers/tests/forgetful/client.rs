@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_schema::receipt::token_hash;
 use millrace_schema::{Topic, UserKey};
 use millrace_store::{
-    Answer, Claim, Commit, Completion, Devices, Erasure, EventQuery, EventRow, JobRow, LedgerRow,
-    ProfileRow, Stamp, Store, StoreError,
+    Answer, Claim, Commit, Completion, Delivery, Devices, Erasure, EventQuery, EventRow, JobRow,
+    LedgerRow, NewestReceipt, ProfileRow, Residue, Stamp, Store, StoreError,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -175,6 +176,9 @@ impl Store for Client {
     fn events(&self, user: UserKey, query: EventQuery) -> Answer<'_, Vec<EventRow>> {
         Box::pin(self.read(move |database| {
             let mut rows = database.events(&user);
+            if let Some((time_us, id)) = &query.before {
+                rows.retain(|row| (row.time_us, &row.id) < (*time_us, id));
+            }
             rows.truncate(query.limit);
             rows
         }))
@@ -220,11 +224,58 @@ impl Store for Client {
 
     /// The entry among the open jobs stays: were it to go before the completion has settled, a crash
     /// could leave a job that is neither completed nor open.
-    fn complete_job(&self, _: &str, job: Uuid, completion: Completion) -> Answer<'_, ()> {
+    fn complete_job(&self, _: &str, job: Uuid, completion: Completion) -> Answer<'_, bool> {
         Box::pin(async move {
             self.send().await?;
+            if self.database.inner().is_completed(job) {
+                return Ok(true);
+            }
+            let any = self.database.sabotage == Sabotage::StaleChain;
+            let issued = completion.receipt.is_some();
+            if issued && !self.database.inner().issue(job, &completion, any) {
+                return Ok(false);
+            }
+            self.send().await?;
             self.database.inner().complete(job, completion)?;
-            self.send().await
+            self.send().await.map(|()| true)
         })
+    }
+
+    fn rewind(&self, _: Topic, _: u32) -> Answer<'_, LedgerRow> {
+        Box::pin(async { Err(StoreError::Invalid("workers do not rewind".into())) })
+    }
+
+    fn newest_receipt(&self, _: &str) -> Answer<'_, Option<NewestReceipt>> {
+        Box::pin(async {
+            self.send().await?;
+            let late = self.database.sabotage == Sabotage::StaleChain;
+            let newest = self.database.inner().newest_issued(late);
+            let Some((job, completion)) = newest else { return Ok(None) };
+            self.send().await?;
+            self.database.inner().complete(job, completion.clone())?;
+            let issued = completion.receipt.unwrap();
+            let hash = token_hash(&issued.token);
+            Ok(Some(NewestReceipt { number: issued.number, job, hash }))
+        })
+    }
+
+    fn purge(&self) -> Answer<'_, ()> {
+        Box::pin(self.read(|_| ()))
+    }
+
+    fn residues(&self) -> Vec<Residue> {
+        Vec::new()
+    }
+
+    fn put_delivery(&self, _: &str, _: Uuid, _: Delivery) -> Answer<'_, ()> {
+        Box::pin(async { Err(StoreError::Invalid("no project has a webhook".into())) })
+    }
+
+    fn deliveries(&self, _: &str, _: Vec<Uuid>) -> Answer<'_, Vec<Option<Delivery>>> {
+        Box::pin(async { Err(StoreError::Invalid("no project has a webhook".into())) })
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<(String, Uuid, Delivery)>> {
+        Box::pin(async { Err(StoreError::Invalid("no project has a webhook".into())) })
     }
 }

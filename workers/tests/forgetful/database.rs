@@ -41,6 +41,8 @@ pub(crate) enum Sabotage {
     LateNotice,
     /// Between a claim's look at the newest row and its own, others may commit.
     SplitClaim,
+    /// The newest receipt is read late, and a number may be taken twice.
+    StaleChain,
 }
 
 pub(crate) struct Database {
@@ -60,6 +62,8 @@ pub(crate) struct Inner {
     resume_points: BTreeMap<(Topic, u32), u64>,
     /// Jobs by id with the time of their first completion.
     completed: BTreeMap<Uuid, (Instant, Completion)>,
+    /// The receipts as they were taken, the newest last. This the database does not forget.
+    chain: Vec<(Uuid, Completion)>,
     violations: Vec<String>,
 }
 
@@ -75,6 +79,7 @@ impl Database {
             epochs: BTreeMap::new(),
             resume_points: BTreeMap::new(),
             completed: BTreeMap::new(),
+            chain: Vec::new(),
             violations: Vec::new(),
         };
         Arc::new(Self { inner: Mutex::new(inner), sabotage })
@@ -117,6 +122,10 @@ impl Database {
 
     pub(crate) fn completed(&self) -> BTreeMap<Uuid, (Instant, Completion)> {
         self.inner().completed.clone()
+    }
+
+    pub(crate) fn chain(&self) -> Vec<(Uuid, Completion)> {
+        self.inner().chain.clone()
     }
 
     pub(crate) fn ledger(&self) -> Vec<LedgerRow> {
@@ -252,6 +261,25 @@ impl Inner {
             let text = format!("{topic}/{partition} went back from {before:?} to {resume}");
             self.violations.push(text);
         }
+    }
+
+    /// Makes a receipt the newest. `false`: its number is not the next one.
+    pub(crate) fn issue(&mut self, job: Uuid, completion: &Completion, any: bool) -> bool {
+        let number = completion.receipt.as_ref().map(|receipt| receipt.number);
+        if number != Some(self.chain.len() as u64 + 1) && !any {
+            return false;
+        }
+        self.chain.push((job, completion.clone()));
+        true
+    }
+
+    /// The completion of the newest receipt, which may have been cut short.
+    pub(crate) fn newest_issued(&self, late: bool) -> Option<(Uuid, Completion)> {
+        self.chain.iter().rev().nth(usize::from(late)).cloned()
+    }
+
+    pub(crate) fn is_completed(&mut self, job: Uuid) -> bool {
+        self.table.read(&format!("job {job}")).get("completion").is_some()
     }
 
     pub(crate) fn complete(&mut self, job: Uuid, completion: Completion) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod accounts;
 mod cells;
 mod checker;
 mod client;
@@ -122,6 +123,7 @@ fn each_rule_that_is_broken_on_purpose_is_found_out() {
         Sabotage::ErasuresByJob,
         Sabotage::LateNotice,
         Sabotage::SplitClaim,
+        Sabotage::StaleChain,
     ];
     for sabotage in broken {
         let failures = campaign(sabotage, 2_000, 1);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -128,6 +129,10 @@ impl Log for Seat {
         let ends = (0..PARTITIONS).map(|p| self.log.records(topic, p).len() as u64);
         let bounds = ends.map(|end| Bounds { start: 0, end }).collect();
         Box::pin(async move { Ok(bounds) })
+    }
+
+    fn retention(&self, _: Topic) -> BoxFuture<'_, Result<Option<Duration>, LogError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn health(&self) -> Result<(), String> {

@@ -16,6 +16,7 @@ use millrace_workers::{Config, Workers};
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
+use crate::accounts::receipts;
 use crate::client::Client;
 use crate::database::{Database, PAUSE_MAX, SETTLE, Sabotage};
 use crate::memory_log::{MemoryLog, PARTITIONS, Seat};
@@ -115,6 +116,7 @@ impl Schedule {
             tick: Duration::from_secs(1),
             persist_interval: Duration::from_secs(5),
             completion_interval: Duration::from_millis(700),
+            purge_gather_max: Duration::from_secs(2),
             pause_max: PAUSE_MAX,
             retry_max: Duration::from_secs(2),
             clock_skew_us: CLOCK_SKEW_US,
@@ -124,8 +126,9 @@ impl Schedule {
         let seat = Seat::new(self.log.clone());
         let store = Client { database: self.database.clone(), seat: seat.clone() };
         let (log, store) = (Arc::new(seat.clone()), Arc::new(store));
-        let workers = millrace_workers::start(config, log, store, &Topic::CONSUMED).unwrap();
-        self.workers = (seat, Some(workers));
+        let topics = Topic::CONSUMED;
+        let workers = millrace_workers::start(config, log, store, &topics, Some(receipts()));
+        self.workers = (seat, Some(workers.unwrap()));
     }
 
     /// One thing happens, and some time passes.

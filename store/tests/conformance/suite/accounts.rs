@@ -1,6 +1,6 @@
-//! Projects and keys.
+//! Projects, their keys and webhooks, and the keys of receipts.
 
-use millrace_store::{AccountStore, ApiKey, Project, Scope, StoreError};
+use millrace_store::{AccountStore, ApiKey, Project, ReceiptKey, Scope, StoreError, Webhook};
 use uuid::Uuid;
 
 fn project(id: &str, name: &str) -> Project {
@@ -51,4 +51,32 @@ pub(crate) async fn a_key_is_revoked_once<S: AccountStore>(store: &S) {
     assert!(store.revoke_key(Uuid::from_u128(1), 9).await.unwrap());
     let revoked = ApiKey { revoked_us: Some(8), ..key(1, 5) };
     assert_eq!(store.keys().await.unwrap(), [revoked]);
+}
+
+pub(crate) async fn keys_of_receipts_stay_as_they_were_added<S: AccountStore>(store: &S) {
+    assert!(store.receipt_keys().await.unwrap().is_empty());
+    let key = |kid: &str, byte, created_us| ReceiptKey {
+        kid: kid.into(),
+        public: vec![byte; 32],
+        created_us,
+    };
+    for key in [key("b", 0, 7), key("c", 255, 5), key("a", 1, 5)] {
+        store.add_receipt_key(key).await.unwrap();
+    }
+    store.add_receipt_key(key("b", 9, 1)).await.unwrap();
+    let keys = [key("a", 1, 5), key("c", 255, 5), key("b", 0, 7)];
+    assert_eq!(store.receipt_keys().await.unwrap(), keys);
+}
+
+pub(crate) async fn a_project_has_one_webhook_or_none<S: AccountStore>(store: &S) {
+    let webhook = |project: &str, url: &str| Webhook { project: project.into(), url: url.into() };
+    assert!(store.webhooks().await.unwrap().is_empty());
+    store.set_webhook("a", None).await.unwrap();
+    for (project, url) in [("b", "one"), ("a", "two"), ("ab", "three"), ("b", "four")] {
+        store.set_webhook(project, Some(url.into())).await.unwrap();
+    }
+    let all = [webhook("a", "two"), webhook("ab", "three"), webhook("b", "four")];
+    assert_eq!(store.webhooks().await.unwrap(), all);
+    store.set_webhook("ab", None).await.unwrap();
+    assert_eq!(store.webhooks().await.unwrap(), [webhook("a", "two"), webhook("b", "four")]);
 }

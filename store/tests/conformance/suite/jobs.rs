@@ -61,8 +61,8 @@ pub(crate) async fn jobs_page_newest_first_and_equal_times_by_id<S: Store>(store
 pub(crate) async fn the_first_completion_stays_and_the_sample_is_forgotten<S: Store>(store: &S) {
     let mut worker = Worker::claim(store, Topic::Deletions, 0).await;
     worker.commit([(0, put(1, 5)), (1, put(2, 6))]).await;
-    let first = Completion { completed_us: 10, sampled: 2, found: 0 };
-    let second = Completion { completed_us: 11, sampled: 1, found: 1 };
+    let first = Completion { completed_us: 10, sampled: 2, found: 0, receipt: None };
+    let second = Completion { completed_us: 11, sampled: 1, found: 1, receipt: None };
     let id = Uuid::from_u128(1);
     store.complete_job("p", id, first.clone()).await.unwrap();
     store.complete_job("p", id, second).await.unwrap();
@@ -88,7 +88,7 @@ pub(crate) async fn a_job_registered_again_is_listed_once<S: Store>(store: &S) {
 }
 
 pub(crate) async fn completing_a_job_that_is_not_there_is_refused<S: Store>(store: &S) {
-    let completion = Completion { completed_us: 10, sampled: 2, found: 0 };
+    let completion = Completion { completed_us: 10, sampled: 2, found: 0, receipt: None };
     assert!(store.complete_job("p", Uuid::from_u128(1), completion).await.is_err());
     assert!(ids(store, None, 10).await.is_empty());
 }

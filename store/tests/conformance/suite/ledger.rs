@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use millrace_schema::{Counts, Topic};
 use millrace_store::{Commit, LedgerRow, Store, StoreError};
 
-use super::{Worker, put_event, read_events, stored, user};
+use super::{Worker, at_once, erase_events, put_event, read_events, stored, user};
 
 pub(crate) async fn a_stale_writer_changes_nothing<S: Store>(store: &S) {
     let u = user("u");
@@ -69,34 +69,11 @@ pub(crate) async fn an_epoch_begins_at_the_resume_point<S: Store>(store: &S) {
 
 pub(crate) async fn epochs_are_shared_with_nobody<S: Store>(store: &S) {
     let claims = (0..16).map(|_| store.claim(Topic::Devices, 2));
-    let rows = futures_join(claims.collect()).await;
+    let rows = at_once(claims.collect()).await;
     let epochs: BTreeSet<u64> = rows.iter().map(|row| row.as_ref().unwrap().epoch).collect();
     assert_eq!(epochs.len(), 16);
     let newest = store.ledger().await.unwrap().remove(0);
     assert_eq!(Some(&newest.epoch), epochs.last());
-}
-
-/// Drives all futures at once and waits for all.
-async fn futures_join<T>(
-    futures: Vec<millrace_store::Answer<'_, T>>,
-) -> Vec<Result<T, StoreError>> {
-    use std::future::poll_fn;
-    use std::task::Poll;
-    let mut pending: Vec<_> = futures.into_iter().map(|f| (f, None)).collect();
-    poll_fn(move |cx| {
-        for (future, done) in &mut pending {
-            if done.is_none()
-                && let Poll::Ready(answer) = future.as_mut().poll(cx)
-            {
-                *done = Some(answer);
-            }
-        }
-        if pending.iter().any(|(_, done)| done.is_none()) {
-            return Poll::Pending;
-        }
-        Poll::Ready(pending.drain(..).filter_map(|(_, done)| done).collect())
-    })
-    .await
 }
 
 pub(crate) async fn counts_survive<S: Store>(store: &S) {
@@ -178,4 +155,42 @@ pub(crate) async fn of_two_that_write_at_once_the_stale_one_loses<S: Store>(stor
     new.commit([(0, put_event(&u, 0, "new", ""))]).await;
     assert!(stale.try_commit([]).await.is_err());
     assert_eq!(store.ledger().await.unwrap(), [new.ledger]);
+}
+
+pub(crate) async fn a_rewound_partition_begins_again_and_keeps_its_rows<S: Store>(store: &S) {
+    let u = user("u");
+    let mut old = Worker::claim(store, Topic::Events, 0).await;
+    old.commit([(0, put_event(&u, 1, "erased", "")), (1, erase_events(&u))]).await;
+    old.commit([(2, put_event(&u, 2, "kept", "new"))]).await;
+    let resumed = LedgerRow { sequence: 9, resume: 3, resume_time_us: 7, ..old.ledger.clone() };
+    let generation = store.generation().await.unwrap();
+    let commit = Commit { writes: Vec::new(), ledger: resumed, generation };
+    store.commit(commit).await.unwrap();
+    let row = store.rewind(Topic::Events, 0).await.unwrap();
+    assert!(row.epoch > old.ledger.epoch);
+    let expected = LedgerRow { epoch: row.epoch, ..LedgerRow::new(Topic::Events, 0) };
+    assert_eq!(row, expected);
+    assert_eq!(store.ledger().await.unwrap(), std::slice::from_ref(&row));
+    let refused = old.try_commit([(3, put_event(&u, 3, "stale", ""))]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    let mut new = Worker::claim(store, Topic::Events, 0).await;
+    assert!(new.ledger.epoch > row.epoch);
+    assert_eq!((new.ledger.frontier, new.ledger.resume, new.ledger.resume_time_us), (0, 0, 0));
+    let kept = [(2, "kept".into(), "new".into())];
+    assert_eq!(read_events(store, &u).await, kept);
+    for (offset, change) in [
+        (0, put_event(&u, 1, "erased", "")),
+        (1, erase_events(&u)),
+        (2, put_event(&u, 2, "kept", "new")),
+    ] {
+        new.commit([(offset, change)]).await;
+        assert_eq!(read_events(store, &u).await, kept, "after the replay of {offset}");
+    }
+}
+
+pub(crate) async fn a_partition_that_was_never_claimed_can_be_rewound<S: Store>(store: &S) {
+    let row = store.rewind(Topic::Profiles, 2).await.unwrap();
+    assert!(row.epoch > 0);
+    assert_eq!(store.ledger().await.unwrap(), std::slice::from_ref(&row));
+    assert!(store.claim(Topic::Profiles, 2).await.unwrap().epoch > row.epoch);
 }

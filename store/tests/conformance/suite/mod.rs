@@ -10,12 +10,14 @@ use millrace_store::{
 };
 
 pub(crate) mod accounts;
+pub(crate) mod deliveries;
 pub(crate) mod devices;
 pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod ledger;
 pub(crate) mod profiles;
+pub(crate) mod receipts;
 pub(crate) mod replay;
 
 /// Calls a macro with the names of all tests.
@@ -65,15 +67,28 @@ macro_rules! every_test {
                 a_commit_of_another_generation_is_refused,
                 a_topic_keeps_its_base_and_its_partitions,
                 the_newest_epoch_is_that_of_the_last_claim,
-                of_two_that_write_at_once_the_stale_one_loses;
+                of_two_that_write_at_once_the_stale_one_loses,
+                a_rewound_partition_begins_again_and_keeps_its_rows,
+                a_partition_that_was_never_claimed_can_be_rewound;
+            receipts:
+                a_receipt_is_the_newest_of_its_project,
+                a_receipt_with_another_number_than_the_next_completes_nothing,
+                a_failed_job_has_no_place_in_the_chain,
+                receipts_at_once_make_a_chain_without_gaps;
+            deliveries:
+                a_delivery_is_read_back_as_it_was_put,
+                only_pending_deliveries_are_open;
             replay:
                 a_replay_ends_the_same_and_never_shows_what_was_erased,
-                one_commit_does_what_many_do;
+                one_commit_does_what_many_do,
+                a_purge_changes_nothing_that_is_seen;
             accounts:
                 projects_are_listed_by_id,
                 a_project_is_made_once,
                 keys_are_listed_oldest_first,
-                a_key_is_revoked_once;
+                a_key_is_revoked_once,
+                keys_of_receipts_stay_as_they_were_added,
+                a_project_has_one_webhook_or_none;
             documents:
                 a_document_is_read_back_with_its_version,
                 a_change_happens_whole_or_not_at_all,
@@ -97,6 +112,29 @@ macro_rules! every_test {
     };
 }
 pub(crate) use every_test;
+
+/// Drives all futures at once and waits for all.
+pub(crate) async fn at_once<T>(
+    futures: Vec<millrace_store::Answer<'_, T>>,
+) -> Vec<Result<T, StoreError>> {
+    use std::future::poll_fn;
+    use std::task::Poll;
+    let mut pending: Vec<_> = futures.into_iter().map(|f| (f, None)).collect();
+    poll_fn(move |cx| {
+        for (future, done) in &mut pending {
+            if done.is_none()
+                && let Poll::Ready(answer) = future.as_mut().poll(cx)
+            {
+                *done = Some(answer);
+            }
+        }
+        if pending.iter().any(|(_, done)| done.is_none()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(pending.drain(..).filter_map(|(_, done)| done).collect())
+    })
+    .await
+}
 
 /// Later than any test runs.
 pub(crate) const NEVER_US: i64 = i64::MAX;

@@ -133,3 +133,28 @@ pub(crate) async fn one_commit_does_what_many_do<S: Store>(store: &S) {
     }
     assert_eq!(see(store).await, once);
 }
+
+pub(crate) async fn a_purge_changes_nothing_that_is_seen<S: Store>(store: &S) {
+    let (u, v) = (user("u"), user("v"));
+    let histories = [
+        (Topic::Events, events(&u, &v)),
+        (Topic::Profiles, profiles(&u, &v)),
+        (Topic::Devices, devices(&u, &v)),
+    ];
+    store.purge().await.unwrap();
+    for (topic, history) in &histories {
+        Worker::claim(store, *topic, 0).await.commit(history.clone()).await;
+    }
+    let seen = see(store).await;
+    for _ in 0..2 {
+        store.purge().await.unwrap();
+        assert_eq!(see(store).await, seen);
+        for (topic, history) in &histories {
+            let mut worker = Worker::claim(store, *topic, 0).await;
+            for change in history.clone() {
+                worker.commit([change]).await;
+                assert_eq!(see(store).await, seen, "{topic}");
+            }
+        }
+    }
+}

@@ -89,6 +89,12 @@ impl Install {
         launch.args(args).args(&options).args(&["--admin-listen", "127.0.0.1:0"])
     }
 
+    /// A worker of a role.
+    pub(crate) fn worker(&self, role: &str) -> Launch {
+        let key = self.folder.path().join("receipts.pem");
+        self.launch(&["worker", "--role", role, "--receipt-key", key.to_str().unwrap()])
+    }
+
     /// A front door.
     pub(crate) fn door(&self) -> Launch {
         let key = self.data().join("keys/signing.pub.pem");

@@ -19,7 +19,7 @@ fn without_a_migration_everything_ends_and_names_it() {
     let refused = error(&install, &["project", "list"]);
     assert!(refused.contains("the database cannot be used: there is no keyspace"), "{refused}");
     assert!(refused.contains("`millrace migrate`"), "{refused}");
-    for launch in [install.door(), install.launch(&["worker", "--role", "deletions"])] {
+    for launch in [install.door(), install.worker("deletions")] {
         let refused = install.refused(&launch);
         assert!(refused.contains("`millrace migrate`"), "{refused}");
     }

@@ -75,7 +75,7 @@ fn what_a_front_door_takes_workers_apply_and_erase_and_the_ledger_adds_up() {
 
     let door = install.door().start().unwrap();
     let roles = ["events", "profiles", "deletions"];
-    let workers = roles.map(|role| install.launch(&["worker", "--role", role]).spawn().unwrap());
+    let workers = roles.map(|role| install.worker(role).spawn().unwrap());
     let mut client = Client::new(door.address, "shop", token);
     for user in ["mina", "joon"] {
         send_all(&mut client, user);

@@ -45,7 +45,7 @@ async fn it_is_refused_until_it_is_said_to_be_meant() {
     delete(&cluster.bootstrap(), &format!("{}.events", install.name)).await;
     let migrate = ["migrate", "--replication-factor", "1"];
     install.run_json(&migrate);
-    for launch in [install.door(), install.launch(&["worker", "--role", "deletions"])] {
+    for launch in [install.door(), install.worker("deletions")] {
         let refused = install.refused(&launch);
         assert!(refused.contains("up to offset 1, but the log ends at 0"), "{refused}");
         assert!(refused.contains("`millrace migrate --recreated events`"), "{refused}");

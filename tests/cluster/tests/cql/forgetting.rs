@@ -9,14 +9,8 @@ use millrace_store::scylla::rebase;
 use millrace_store::{Change, Commit, Completion, JobRow, LedgerRow, Store, StoreError};
 use uuid::Uuid;
 
-use crate::keyspace::{Keyspace, session};
+use crate::keyspace::{Keyspace, run, session};
 use crate::suite::{Worker, put_event, read_events, user};
-
-/// Runs a statement of ours, behind the store's back.
-async fn run(keyspace: &Keyspace, text: &str) {
-    let text = text.replace("{ks}", &keyspace.config.keyspace);
-    session(&keyspace.config).await.query_unpaged(text, &[]).await.unwrap();
-}
 
 async fn count(keyspace: &Keyspace, table: &str) -> usize {
     let text = format!("SELECT * FROM {}.{table}", keyspace.config.keyspace);
@@ -91,7 +85,7 @@ async fn a_completed_job_leaves_the_open_ones_when_its_completion_has_settled() 
     let store = &keyspace.store;
     let mut worker = Worker::claim(store, Topic::Deletions, 0).await;
     worker.commit([(0, job(1, 0)), (1, job(2, 0))]).await;
-    let completion = Completion { completed_us: 5, sampled: 1, found: 0 };
+    let completion = Completion { completed_us: 5, sampled: 1, found: 0, receipt: None };
     store.complete_job("p", Uuid::from_u128(1), completion.clone()).await.unwrap();
     assert_eq!(store.open_jobs().await.unwrap().len(), 1);
     assert_eq!(count(&keyspace, "open_jobs").await, 2, "it may still be forgotten");

@@ -79,6 +79,12 @@ pub(crate) async fn session(config: &Config) -> Session {
     SessionBuilder::new().known_nodes(&config.contact_points).build().await.unwrap()
 }
 
+/// Runs a statement of ours, behind the store's back.
+pub(crate) async fn run(keyspace: &Keyspace, text: &str) {
+    let text = text.replace("{ks}", &keyspace.config.keyspace);
+    session(&keyspace.config).await.query_unpaged(text, &[]).await.unwrap();
+}
+
 async fn empty(config: &Config, before: &Writes) -> Writes {
     let session = session(config).await;
     let now = writes(&session, &config.keyspace).await;

@@ -1,10 +1,12 @@
 //! The store on a real Cassandra: the suite that every engine must pass, and what is its own.
 
 mod documents;
+mod erasing;
 mod faults;
 mod forgetting;
 mod keyspace;
 mod migrations;
+mod receipts;
 mod refusals;
 #[path = "../../../../store/tests/conformance/suite/mod.rs"]
 mod suite;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace_cluster::Cluster;
 use millrace_log::kafka::{Config, KafkaLog, TopicSpec, migrate};
 use millrace_log::{AppendError, Durability, Log, LogError};
+use millrace_schema::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::admin::TopicReplication::Fixed;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier};
@@ -146,6 +147,25 @@ async fn a_compacted_topic_is_refused() {
 
 #[tokio::test]
 #[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
+async fn how_long_records_are_kept_is_what_the_brokers_are_set_to() {
+    let config = config(cluster(), "kept");
+    migrated(&config).await;
+    // A segment of a day as migrated, by default a check every 5 minutes on each replica, and a
+    // second before a file goes.
+    let day_s = 24 * 3_600;
+    let kept = open(&config).await.retention(Topic::Events).await.unwrap().unwrap();
+    assert_eq!(kept, Duration::from_secs(7 * day_s + day_s + 2 * 300 + 1));
+    alter(&config, "events", "segment.ms", "60000").await;
+    let kept = open(&config).await.retention(Topic::Events).await.unwrap().unwrap();
+    assert_eq!(kept, Duration::from_secs(7 * day_s + 60 + 2 * 300 + 1));
+    alter(&config, "events", "retention.ms", "-1").await;
+    let log = open(&config).await;
+    assert_eq!(log.retention(Topic::Events).await.unwrap(), None);
+    assert!(log.retention(Topic::Profiles).await.unwrap().is_some());
+}
+
+#[tokio::test]
+#[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
 async fn the_largest_item_is_taken() {
     let mut config = config(cluster(), "largest");
     config.item_bytes_max = 2 * 1024 * 1024;
@@ -170,7 +190,7 @@ async fn a_plain_client_at_a_port_for_nothing_it_knows_is_told_so() {
         log.health().is_err_and(|reason| reason.contains("Connection refused"))
     })
     .await;
-    let error = log.bounds(millrace_schema::Topic::Events).await.unwrap_err();
+    let error = log.bounds(Topic::Events).await.unwrap_err();
     assert!(matches!(error, LogError::Unavailable(_)), "{error}");
     assert!(matches!(log.append(event(0, "x")).await, Err(AppendError::Unavailable(_))));
 }

@@ -6,15 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use millrace_tests::encoding::Encoding;
+use millrace_tests::crowd::{Crowd, prepared};
 use millrace_tests::generator::{Prepared, path};
 use millrace_tests::model::{At, Call, Device, Item, Kind, Sent};
 use millrace_tests::observe;
-use millrace_tests::oracle::Rule;
+use millrace_tests::oracle::{Rule, Violation};
 use millrace_tests::process::broken_binary;
+use millrace_tests::world::until;
 
 use crate::cluster;
 use crate::faults::{LEDGER_SURVIVES_WORKERS_DO_NOT, STORM};
@@ -88,6 +88,39 @@ fn calm(name: &'static str, expected: &'static [Rule]) -> Breakage {
 #[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
 fn ignoring_a_marker_is_reported() -> Result<()> {
     calm("ignore-markers", &[Rule::Erased]).is_reported()
+}
+
+#[test]
+#[ignore = "slow"]
+fn a_job_that_is_completed_though_its_markers_were_ignored_is_reported() -> Result<()> {
+    calm("ignore-markers-unseen", &[Rule::Erased]).is_reported()
+}
+
+/// Somebody who looks at the moment of the completion sees it; later all is erased.
+#[test]
+#[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
+fn a_job_that_is_completed_before_all_is_erased_is_reported() -> Result<()> {
+    let (_turn, cluster) = cluster()?;
+    let binary = broken_binary()?;
+    let mut scene = Scene::new(cluster, "early", |spec| {
+        // Each partition is erased when it is written to again, which is never.
+        (spec.doors, spec.workers, spec.settle_ms, spec.binary) = (1, 1, 0, Some(binary));
+        spec.env = vec![("MILLRACE_BREAK".to_owned(), "complete-early".to_owned())];
+    })?;
+    let crowd = Crowd::new("early", 100);
+    let mut requests = crowd.load();
+    requests.push(crowd.deletion(1));
+    scene.send(&requests)?;
+    observe::wait_idle(&scene.split, &scene.world.history.jobs())?;
+    let watch = &scene.world.watch;
+    until("the job is read back", || (!watch.judged().is_empty()).then_some(()))?;
+    let found = watch.found();
+    let told = |violation: &Violation| {
+        violation.rule == Rule::Erased && violation.detail.contains("was completed")
+    };
+    println!("complete-early: {} violations", found.len());
+    ensure!(found.iter().any(told), "seed {}: not reported: {found:?}", scene.world.seed);
+    Ok(())
 }
 
 /// What the database forgot is behind the frontier, and nobody writes it again. Without deletions:
@@ -190,11 +223,6 @@ fn erase(user: &str, number: usize) -> Prepared {
     let user = format!("{user}{number}");
     let text = format!(r#"{{"user_id":"{user}"}}"#);
     prepared(path::DELETE, text, Call::Delete { users: [user].into(), reach: Kind::ALL.into() })
-}
-
-fn prepared(path: &'static str, text: String, call: Call) -> Prepared {
-    let (encoding, call) = (Encoding::Plain, Arc::new(call));
-    Prepared { path, text, ndjson: false, lenient: false, key: None, encoding, call }
 }
 
 #[test]

@@ -4,26 +4,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use millrace_cluster::{Node, Proxy};
+use millrace_tests::crowd::{Crowd, deletion};
+use millrace_tests::observe;
 use millrace_tests::shim::Shim;
 
 use crate::scene::{Fault, Scene};
 
 /// Faults of brokers and processes: nothing that is acknowledged is forgotten.
-pub(crate) const MILD: [Fault; 8] = [
+pub(crate) const MILD: [Fault; 9] = [
     ("broker paused 10 s", |scene| without_broker(scene, |node| pause(node, 10))),
     ("broker paused 28 s", |scene| without_broker(scene, |node| pause(node, 28))),
     ("broker killed and restarted", |scene| without_broker(scene, |node| kill(node, 2))),
     ("database paused 10 s", |scene| pause(&scene.cluster.nodes()[0], 10)),
     DOOR_AND_WORKER_KILLED,
     DOOR_AND_WORKER_PAUSED,
+    PAUSED_WHILE_ALL_ARE_ERASED,
     STORM,
     SKEWED_CLOCKS,
 ];
 
 /// Faults after which the database has forgotten what it acknowledged.
-pub(crate) const FORGETFUL: [Fault; 5] = [
+pub(crate) const FORGETFUL: [Fault; 6] = [
     ("database killed and restarted", |scene| kill(&scene.cluster.nodes()[0], 2)),
     DATABASE_AND_WORKERS_KILLED,
+    ALL_KILLED_IN_A_JOB,
     DATABASE_KILLED_WHILE_IDLE,
     LEDGER_SURVIVES,
     LEDGER_SURVIVES_WORKERS_DO_NOT,
@@ -73,6 +77,46 @@ pub(crate) const DOOR_AND_WORKER_PAUSED: Fault =
             scene.split.members()[place].server()?.resume()?;
         }
         Ok(())
+    });
+
+/// They come back with records that were read before the deletions were asked for, and with a
+/// database in which everybody is erased.
+pub(crate) const PAUSED_WHILE_ALL_ARE_ERASED: Fault =
+    ("a worker of each role stopped past its session while all users are erased", |scene| {
+        let places: Vec<usize> = scene.split.worker_places().step_by(scene.spec.workers).collect();
+        for place in &places {
+            scene.split.members()[*place].server()?.pause()?;
+        }
+        scene.silence()?;
+        let from = scene.world.history.snapshot().len();
+        let users = scene.cast().users;
+        scene.send(&[deletion(&users, 2)])?;
+        let ops = scene.world.history.snapshot();
+        let jobs = ops[from..].iter().filter_map(|op| op.job).collect();
+        observe::wait_idle(&scene.split, &jobs)?;
+        for place in places {
+            scene.split.members()[place].server()?.resume()?;
+        }
+        // What they had read may be written now.
+        wait(2);
+        Ok(())
+    });
+
+/// Users of the job in which all are killed.
+const CROWD: usize = 2_000;
+/// How many of them are read back.
+const READ_BACK: usize = 60;
+
+pub(crate) const ALL_KILLED_IN_A_JOB: Fault =
+    ("database and all workers killed in the middle of a large job", |scene| {
+        let seed = scene.world.rng.u32(..);
+        let crowd = Crowd::new(&format!("crowd{seed}"), CROWD);
+        scene.send(&crowd.load())?;
+        scene.until_applied()?;
+        scene.send(&[crowd.deletion(1)])?;
+        scene.beside = crowd.sample(&mut scene.world.rng, READ_BACK);
+        std::thread::sleep(Duration::from_millis(scene.world.rng.u64(0..1_500)));
+        (DATABASE_AND_WORKERS_KILLED.1)(scene)
     });
 
 pub(crate) const STORM: Fault = ("workers join and leave every 2 to 3 s", |scene| {

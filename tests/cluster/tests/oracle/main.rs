@@ -1,13 +1,14 @@
 //! The delivery oracle against front doors and workers as processes of their own, on real Kafka
 //! and Cassandra servers: through faults, with rules broken on purpose, and with foreign records.
 //!
-//! Without further ado a selection runs, in about four minutes. `cargo test -p millrace-cluster
+//! Without further ado a selection runs, in about six minutes. `cargo test -p millrace-cluster
 //! --test oracle -- --ignored --nocapture` runs every fault and every breakage, each fault as often
 //! as `MILLRACE_CLUSTER_ROUNDS` says (1), and only those whose names hold `MILLRACE_CLUSTER_FAULT`,
 //! if it is set. The table is printed, and written as Markdown to the file
 //! that `MILLRACE_CLUSTER_TABLE` names.
 
 mod breakages;
+mod deletions;
 mod faults;
 mod foreign;
 mod records;

@@ -4,8 +4,9 @@ use anyhow::{Result, ensure};
 use millrace_cluster::{Cluster, Shape};
 
 use crate::faults::{
-    DATABASE_AND_WORKERS_KILLED, DOOR_AND_WORKER_KILLED, DOOR_AND_WORKER_PAUSED, FORGETFUL, MILD,
-    NETWORK, ONE_OF_THREE_BROKERS, ONE_OF_THREE_NODES, SKEWED_CLOCKS, STORM,
+    ALL_KILLED_IN_A_JOB, DATABASE_AND_WORKERS_KILLED, DOOR_AND_WORKER_KILLED,
+    DOOR_AND_WORKER_PAUSED, FORGETFUL, MILD, NETWORK, ONE_OF_THREE_BROKERS, ONE_OF_THREE_NODES,
+    PAUSED_WHILE_ALL_ARE_ERASED, SKEWED_CLOCKS, STORM,
 };
 use crate::scene::{Fault, Scene};
 use crate::table::Table;
@@ -72,10 +73,17 @@ fn every_promise_is_kept_through_a_round_of_some_faults() -> Result<()> {
     let (_turn, cluster) = cluster()?;
     let mut run = Run { table: &mut Table::default(), failed: Vec::new() };
     let broker_killed = MILD[2];
-    let mild =
-        [broker_killed, DOOR_AND_WORKER_KILLED, DOOR_AND_WORKER_PAUSED, STORM, SKEWED_CLOCKS];
+    let mild = [
+        broker_killed,
+        DOOR_AND_WORKER_KILLED,
+        DOOR_AND_WORKER_PAUSED,
+        PAUSED_WHILE_ALL_ARE_ERASED,
+        STORM,
+        SKEWED_CLOCKS,
+    ];
     run.strike(cluster, 1_000, &mild, 1);
-    run.strike(cluster, SETTLE_MS, &[DATABASE_AND_WORKERS_KILLED], 1);
+    let forgetful = [DATABASE_AND_WORKERS_KILLED, ALL_KILLED_IN_A_JOB];
+    run.strike(cluster, SETTLE_MS, &forgetful, 1);
     run.end()
 }
 

@@ -1,16 +1,13 @@
 //! A split system on a cluster, its history, and rounds of faults.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use millrace_cluster::Cluster;
-use millrace_tests::generator::{Cast, Generator, Mix, Prepared};
-use millrace_tests::model::{Call, Item};
+use millrace_tests::generator::{Cast, Mix, Prepared};
 use millrace_tests::observe;
 use millrace_tests::oracle::Violation;
-use millrace_tests::sender::Sender;
 use millrace_tests::split::{Spec, Split};
 use millrace_tests::system::System;
 use millrace_tests::world::{Traffic, World};
@@ -43,6 +40,8 @@ pub(crate) struct Scene<'c> {
     traffic: Option<Traffic>,
     /// Of the last round: what was not answered then was sent again in the next.
     before: BTreeSet<String>,
+    /// Who else is read back at the end of the round.
+    pub(crate) beside: BTreeSet<String>,
     rounds: usize,
 }
 
@@ -64,8 +63,8 @@ impl<'c> Scene<'c> {
         for node in cluster.nodes() {
             node.nodetool(&["flush", &spec.name])?;
         }
-        let (traffic, before) = (None, BTreeSet::new());
-        Ok(Self { cluster, spec, split, world, mix: MIX, traffic, before, rounds: 0 })
+        let (traffic, before, beside) = (None, BTreeSet::new(), BTreeSet::new());
+        Ok(Self { cluster, spec, split, world, mix: MIX, traffic, before, beside, rounds: 0 })
     }
 
     /// Traffic, the fault, the end of both, and the judgement.
@@ -87,7 +86,7 @@ impl<'c> Scene<'c> {
         strike: fn(&mut Scene<'_>) -> Result<()>,
     ) -> Result<Vec<Violation>> {
         self.rounds += 1;
-        let cast = self.world.cast(&format!("r{}", self.rounds), USERS);
+        let cast = self.cast();
         self.split.readiness().reset();
         self.traffic = Some(self.world.traffic(&self.split, &cast, self.mix, SENDERS, usize::MAX));
         std::thread::sleep(CALM);
@@ -97,22 +96,19 @@ impl<'c> Scene<'c> {
         }
         self.silence()?;
         self.split.wait_ready()?;
-        let users = &self.before | &cast.user_set();
+        let users = &(&self.before | &cast.user_set()) | &std::mem::take(&mut self.beside);
         self.before = cast.user_set();
         self.world.judge(&self.split, &users)
     }
 
-    /// Sends these, in order; each must be accepted.
+    /// Who is spoken of in this round.
+    pub(crate) fn cast(&mut self) -> Cast {
+        self.world.cast(&format!("r{}", self.rounds), USERS)
+    }
+
+    /// Sends these, in order; each until it is accepted.
     pub(crate) fn send(&mut self, requests: &[Prepared]) -> Result<()> {
-        let users = requests.iter().flat_map(|request| users_of(&request.call));
-        self.world.users.extend(users);
-        let (from, history) = (self.world.accepted(), Arc::clone(&self.world.history));
-        let generator = Generator::new(0, "by hand", Cast::new("none", 1), MIX);
-        let mut sender = Sender::new(self.split.doors(), generator, history, 0);
-        sender.run(requests, 0, || true);
-        let accepted = self.world.accepted() - from;
-        ensure!(accepted == requests.len(), "{accepted} of {} accepted", requests.len());
-        Ok(())
+        self.world.send(&self.split, requests)
     }
 
     /// Ends the traffic of the round.
@@ -140,20 +136,5 @@ impl<'c> Scene<'c> {
     /// One of the places, by chance.
     pub(crate) fn pick(&mut self, places: std::ops::Range<usize>) -> usize {
         self.world.rng.usize(places)
-    }
-}
-
-fn users_of(call: &Call) -> BTreeSet<String> {
-    match call {
-        Call::Delete { users, .. } => users.clone(),
-        Call::Items(items) => items.iter().filter_map(|sent| user_of(&sent.item)).collect(),
-    }
-}
-
-fn user_of(item: &Item) -> Option<String> {
-    match item {
-        Item::Event(event) => Some(event.user.clone()),
-        Item::Profile(profile) => Some(profile.user.clone()),
-        Item::Device(device) => device.user.clone(),
     }
 }
