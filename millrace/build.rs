@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo::rustc-check-cfg=cfg(python_missing)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PATH");
@@ -13,7 +13,7 @@ fn main() {
     }
     let found = Command::new("python3").args(["-c", "import venv, ensurepip"]).output();
     if !found.is_ok_and(|output| output.status.success()) {
-        println!("cargo::warning=no python3 with venv and pip; the test of PyJWT is ignored");
+        println!("cargo::warning=no python3 with venv and pip; tests that need them are ignored");
         println!("cargo::rustc-cfg=python_missing");
     }
 }

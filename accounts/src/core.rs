@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_store::{DocumentStore, Kind, StoreError};
+use tokio::runtime::Handle;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -14,7 +15,7 @@ use crate::documents::{self, Stored};
 use crate::limits::{Buckets, Rate, subscriber};
 use crate::password::{PasswordError, PasswordSettings, Passwords};
 use crate::people::{EmailOwner, email};
-use crate::token::{TokenSecrets, Tokens};
+use crate::token::{SecretError, TokenSecrets, Tokens};
 
 /// How often something may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub secrets: TokenSecrets,
     /// What a password's hash costs.
     pub passwords: PasswordSettings,
+    /// The runtime on whose blocking threads passwords are hashed; `None`: the caller's.
+    pub hashing: Option<Handle>,
     /// How often something may be tried.
     pub limits: Limits,
     /// Whether only users whose address is verified may sign in.
@@ -76,9 +79,9 @@ impl Core {
         settings: Settings,
         clock: Clock,
     ) -> Result<Arc<Self>, PasswordError> {
-        let Settings { secrets, passwords, limits, must_verify } = settings;
+        let Settings { secrets, passwords, hashing, limits, must_verify } = settings;
         Ok(Arc::new(Self {
-            passwords: Passwords::new(passwords)?,
+            passwords: Passwords::new(passwords, hashing)?,
             tokens: Tokens::new(secrets, clock.clone()),
             audit: Arc::new(Audit::new(Arc::clone(&store), clock.clone())),
             must_verify,
@@ -87,6 +90,22 @@ impl Core {
             store,
             clock,
         }))
+    }
+
+    /// One for commands, of which none asks for a token. Its secret is this process's own and is
+    /// forgotten with it.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub fn for_commands(store: Arc<dyn DocumentStore>) -> Result<Arc<Self>, SecretError> {
+        let settings = Settings {
+            secrets: TokenSecrets::of_this_process()?,
+            passwords: PasswordSettings::default(),
+            hashing: None,
+            limits: Limits::default(),
+            must_verify: false,
+        };
+        Self::new(store, settings, Clock::default()).map_err(|_| SecretError::Generation)
     }
 
     /// The audit log, for [`crate::Accounts::with_audit`].
@@ -99,7 +118,12 @@ impl Core {
         &self,
         address: &str,
     ) -> Result<Option<Stored<EmailOwner>>, StoreError> {
-        documents::load(&*self.store, Kind::Email, &email::key(address)).await
+        // What is too long is nobody's, and no key that a store could look for.
+        let key = match address.len() {
+            ..=email::ADDRESS_BYTES_MAX => email::key(address),
+            _ => "nobody".to_owned(),
+        };
+        documents::load(&*self.store, Kind::Email, &key).await
     }
 }
 

@@ -8,6 +8,7 @@ use millrace_schema::id::new_id;
 use millrace_schema::limits::PROJECT_ID_BYTES;
 use millrace_schema::time::wall_clock_us;
 use millrace_store::{AccountStore, ApiKey, Project, Scope, StoreError, Webhook};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::audit::{Actor, Audit, Entry};
@@ -208,6 +209,12 @@ impl Accounts {
         url: Option<String>,
     ) -> Result<(), AccountError> {
         self.known(project).await?;
+        let old = self.store.webhooks().await?.into_iter().find(|old| old.project == project);
+        let what = if url.is_some() { "webhook set" } else { "webhook cleared" };
+        let entry = entry("update", format!("project:{project}"), what)
+            .with_old(&Destination::of(old.map(|old| old.url).as_deref()))
+            .with_new(&Destination::of(url.as_deref()));
+        self.note(entry).await?;
         Ok(self.store.set_webhook(project, url).await?)
     }
 
@@ -239,6 +246,26 @@ impl Accounts {
             None => Ok(()),
         }
     }
+}
+
+/// What may be told of a webhook: where it is. What follows the host may be a secret.
+#[derive(Serialize)]
+struct Destination<'u> {
+    webhook: Option<&'u str>,
+}
+
+impl<'u> Destination<'u> {
+    fn of(url: Option<&'u str>) -> Self {
+        Self { webhook: url.map(origin) }
+    }
+}
+
+/// The scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(host..).unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    url.get(..end).unwrap_or_default()
 }
 
 /// Projects and keys are changed at the command line only.

@@ -59,6 +59,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         secrets: TokenSecrets::new(&["s".repeat(32)]).unwrap(),
         passwords,
+        hashing: None,
         limits: Limits::default(),
         must_verify: false,
     }

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::Net;
+use millrace_schema::net::Net;
 
 /// Which addresses a client may reach.
 #[derive(Clone, Debug)]

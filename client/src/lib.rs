@@ -9,7 +9,6 @@ mod address;
 mod call;
 mod connect;
 mod error;
-mod net;
 mod tls;
 
 use std::path::PathBuf;
@@ -22,7 +21,6 @@ use tokio_rustls::TlsConnector;
 
 pub use address::Addresses;
 pub use error::ClientError;
-pub use net::{Net, NetError};
 
 /// What a client may do, and for how long.
 #[derive(Clone, Debug)]

@@ -7,13 +7,15 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::context::Context;
 use crate::error::ApiError;
+use crate::refusal::Refusal;
 use crate::response::{self, Response};
+use crate::route::Api;
 use crate::{health, read};
 
 /// Answers a request of an operator.
 pub(crate) async fn serve(ctx: Arc<Context>, request: Request<Incoming>) -> Response {
     let answer = answer(&ctx, request.method(), request.uri().path()).await;
-    answer.unwrap_or_else(|error| response::refusal(&error))
+    answer.unwrap_or_else(|error| Refusal::from(error).answer(Api::Ingestion))
 }
 
 async fn answer(ctx: &Context, method: &Method, path: &str) -> Result<Response, ApiError> {

@@ -1,5 +1,6 @@
 //! Whose key it is, whether it may, and for which project. Must not know what the call does.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
@@ -13,11 +14,11 @@ use crate::query::Query;
 /// The query parameter that names the project.
 const PROJECT_ID: &str = "project_id";
 
-/// Checks a call in the order 401, 403, 400.
+/// Checks the key of a call: first whether it is good, then whether it suffices.
 ///
 /// # Errors
-/// 503 while no key can be checked; 401 if the key is not good, or not for the project named; 403 if it lacks the scope; 400 if no
-/// project is named.
+/// 503 while no key can be checked; 401 if the key is not good, or not for the project that the
+/// query names, if it does; 403 if it lacks the scope.
 pub(crate) fn authorize(
     verifier: &Verifier,
     headers: &HeaderMap,
@@ -27,22 +28,33 @@ pub(crate) fn authorize(
 ) -> Result<Arc<Principal>, ApiError> {
     let token = bearer(headers).ok_or(ApiError::Unauthorized(Refused::Missing))?;
     let principal = verifier.verify(token, now_us)?;
-    let project = query.get(PROJECT_ID).filter(|id| !id.is_empty());
-    if project.as_ref().is_some_and(|id| *id != principal.project) {
+    if project_of(query).is_some_and(|id| id != principal.project) {
         return Err(ApiError::Unauthorized(Refused::OtherProject));
     }
     if !principal.allows(scope) {
         return Err(ApiError::Forbidden(scope_name(scope)));
     }
-    if project.is_none() {
-        let message = "the query parameter `project_id` is required: the ID of the project";
-        return Err(ApiError::request(ErrorCode::MissingField, Some(PROJECT_ID), message));
-    }
     Ok(principal)
 }
 
+/// Checks that the query names a project.
+///
+/// # Errors
+/// 400.
+pub(crate) fn must_name_project(query: Query<'_>) -> Result<(), ApiError> {
+    if project_of(query).is_some() {
+        return Ok(());
+    }
+    let message = "the query parameter `project_id` is required: the ID of the project";
+    Err(ApiError::request(ErrorCode::MissingField, Some(PROJECT_ID), message))
+}
+
+fn project_of(query: Query<'_>) -> Option<Cow<'_, str>> {
+    query.get(PROJECT_ID).filter(|id| !id.is_empty())
+}
+
 /// The token of `Authorization: Bearer {token}` (RFC 6750; the scheme in any case).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::client_address::Peer;
 use crate::context::{Context, Counted};
 use crate::response::Response;
 
@@ -55,7 +56,7 @@ where
                 let turn = Arc::clone(&turns).acquire_owned().await;
                 (turn, accept(&tcp).await)
             };
-            let (turn, stream) = tokio::select! {
+            let (turn, (stream, peer)) = tokio::select! {
                 biased;
                 () = turned_true(&mut stopped) => break,
                 next = next => next,
@@ -63,7 +64,7 @@ where
             let (ctx, stop) = (Arc::clone(&ctx), stop.clone());
             open.spawn(async move {
                 let _turn = turn;
-                connection(ctx, stream, stop, serve).await;
+                connection(ctx, stream, peer, stop, serve).await;
             });
             while let Some(ended) = open.try_join_next() {
                 report(ended);
@@ -100,10 +101,10 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn accept(tcp: &TcpListener) -> TcpStream {
+async fn accept(tcp: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match tcp.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, Peer(address.ip())),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted");
@@ -132,6 +133,7 @@ async fn out_of_service(in_service: &AtomicUsize) {
 async fn connection<S, F>(
     ctx: Arc<Context>,
     stream: TcpStream,
+    peer: Peer,
     mut stop: watch::Receiver<bool>,
     serve: S,
 ) where
@@ -143,7 +145,8 @@ async fn connection<S, F>(
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
     let in_service = AtomicUsize::new(0);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let counted = Counted::new(&in_service);
         let answer = serve(Arc::clone(&ctx), request);
         async {

@@ -8,9 +8,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use millrace_accounts::{ReceiptKeys, Verifier};
+use millrace_accounts::{BackOffice, People, ReceiptKeys, Verifier};
 use millrace_log::Log;
 use millrace_schema::limits::Limits;
+use millrace_schema::net::Net;
 use millrace_schema::time::ReceiptClock;
 use millrace_store::Store;
 use tokio::sync::Semaphore;
@@ -48,6 +49,8 @@ pub struct Config {
     pub admission_bytes: usize,
     /// Items a second that one project may send.
     pub rate_items_per_s: Option<NonZeroU32>,
+    /// Who may say in `X-Forwarded-For` whom a request is from.
+    pub trusted_proxies: Vec<Net>,
 }
 
 impl Default for Config {
@@ -63,6 +66,7 @@ impl Default for Config {
             connections_max: 10_000,
             admission_bytes: 256 * 1024 * 1024,
             rate_items_per_s: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -77,10 +81,22 @@ pub struct Parts {
     pub verifier: Arc<Verifier>,
     /// What receipts of deletions are checked with.
     pub receipt_keys: ReceiptKeys,
+    /// Those who sign in; without them the accounts and back-office APIs answer 501, but for the
+    /// two log calls.
+    pub identity: Option<Identity>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// When the process is ready; of the same log.
     pub readiness: Arc<Readiness>,
+}
+
+/// Those who sign in.
+#[derive(Debug)]
+pub struct Identity {
+    /// Of the accounts API.
+    pub people: People,
+    /// Of the back-office API.
+    pub back_office: BackOffice,
 }
 
 /// What every request may use.

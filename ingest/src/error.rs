@@ -1,4 +1,5 @@
-//! Every way in which a call is refused, and what it is on the wire: one enum, one table.
+//! Every way in which the front door itself refuses a call: one enum, one table of statuses and
+//! codes. Must not know in which shape it is said.
 
 use std::time::Duration;
 

@@ -17,9 +17,11 @@ const ADMITTED: &str = "millrace_ingest_admitted_bytes";
 const CONNECTIONS: &str = "millrace_ingest_connections";
 
 /// The statuses that are answered, as label values.
-const STATUSES: [(u16, &str); 14] = [
+const STATUSES: [(u16, &str); 18] = [
     (200, "200"),
+    (201, "201"),
     (202, "202"),
+    (204, "204"),
     (400, "400"),
     (401, "401"),
     (403, "403"),
@@ -29,8 +31,10 @@ const STATUSES: [(u16, &str); 14] = [
     (409, "409"),
     (413, "413"),
     (415, "415"),
+    (422, "422"),
     (429, "429"),
     (500, "500"),
+    (501, "501"),
     (503, "503"),
 ];
 

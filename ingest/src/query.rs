@@ -20,9 +20,19 @@ impl<'q> Query<'q> {
     /// The first value of a parameter, decoded (`+` is a space, as in forms). `None` if it is
     /// absent; an empty value is a value. Bytes that are not UTF-8 become U+FFFD.
     pub(crate) fn get(self, name: &str) -> Option<Cow<'q, str>> {
-        let pairs = self.0?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let mut found = pairs.filter(|(n, _)| *n == name || decode_form(n) == name);
+        let mut found = self.encoded().filter(|(n, _)| *n == name || decode_form(n) == name);
         found.next().map(|(_, value)| decode_form(value))
+    }
+
+    /// All parameters in their order, decoded as by [`Query::get`].
+    pub(crate) fn pairs(self) -> Vec<(String, String)> {
+        let decoded = |text| decode_form(text).into_owned();
+        self.encoded().map(|(name, value)| (decoded(name), decoded(value))).collect()
+    }
+
+    fn encoded(self) -> impl Iterator<Item = (&'q str, &'q str)> {
+        let pairs = self.0.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 }
 
@@ -56,6 +66,10 @@ mod tests {
         assert_eq!(query.get("c"), None);
         assert_eq!(Query(Some("p%61=x")).get("pa").unwrap(), "x");
         assert_eq!(Query(None).get("a"), None);
+        let pairs = Query(Some("a=1&&%61=2%2C&b+c&=x")).pairs();
+        let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("a", "1"), ("a", "2,"), ("b c", ""), ("", "x")]);
+        assert!(Query(None).pairs().is_empty());
     }
 
     #[test]

@@ -27,6 +27,15 @@ pub struct Server {
     admin: Running,
 }
 
+/// A front door that has its addresses and is not open yet: who calls waits.
+pub struct Bound {
+    config: Config,
+    front: TcpListener,
+    admin: TcpListener,
+    addr: SocketAddr,
+    admin_addr: SocketAddr,
+}
+
 /// A listener and how to stop it.
 struct Running {
     stop: watch::Sender<bool>,
@@ -54,28 +63,49 @@ pub struct Unclean {
 /// # Errors
 /// An address cannot be bound.
 pub async fn start(config: Config, parts: Parts) -> io::Result<Server> {
-    let front = bind(config.listen).await?;
-    let admin = bind(config.admin_listen).await?;
-    let (addr, admin_addr) = (front.local_addr()?, admin.local_addr()?);
-    let (connections_max, deadline) = (config.connections_max, config.shutdown_deadline);
-    let ctx = Arc::new(Context::new(config, parts));
-    let front = Listener {
-        tcp: front,
-        ctx: Arc::clone(&ctx),
-        connections_max,
-        deadline,
-        serve: service::serve,
-    };
-    let admin = Listener {
-        tcp: admin,
-        ctx: Arc::clone(&ctx),
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        deadline: ADMIN_DEADLINE,
-        serve: admin::serve,
-    };
-    let front = Running::spawn(|stop| tokio::spawn(front.run(stop)));
-    let admin = Running::spawn(|stop| tokio::spawn(admin.run(stop)));
-    Ok(Server { ctx, addr, admin_addr, front, admin })
+    Ok(Bound::bind(config).await?.open(parts))
+}
+
+impl Bound {
+    /// Takes the addresses.
+    ///
+    /// # Errors
+    /// One cannot be bound.
+    pub async fn bind(config: Config) -> io::Result<Self> {
+        let front = bind(config.listen).await?;
+        let admin = bind(config.admin_listen).await?;
+        let (addr, admin_addr) = (front.local_addr()?, admin.local_addr()?);
+        Ok(Self { config, front, admin, addr, admin_addr })
+    }
+
+    /// Where clients will call.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Opens the front door; see [`start`].
+    pub fn open(self, parts: Parts) -> Server {
+        let Self { config, front, admin, addr, admin_addr } = self;
+        let (connections_max, deadline) = (config.connections_max, config.shutdown_deadline);
+        let ctx = Arc::new(Context::new(config, parts));
+        let front = Listener {
+            tcp: front,
+            ctx: Arc::clone(&ctx),
+            connections_max,
+            deadline,
+            serve: service::serve,
+        };
+        let admin = Listener {
+            tcp: admin,
+            ctx: Arc::clone(&ctx),
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            deadline: ADMIN_DEADLINE,
+            serve: admin::serve,
+        };
+        let front = Running::spawn(|stop| tokio::spawn(front.run(stop)));
+        let admin = Running::spawn(|stop| tokio::spawn(admin.run(stop)));
+        Server { ctx, addr, admin_addr, front, admin }
+    }
 }
 
 async fn bind(address: SocketAddr) -> io::Result<TcpListener> {

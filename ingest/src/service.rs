@@ -12,11 +12,13 @@ use millrace_schema::time::wall_clock_us;
 
 use crate::context::{Context, Counted};
 use crate::error::ApiError;
+use crate::person_request::PersonRequest;
 use crate::query::Query;
+use crate::refusal::Refusal;
 use crate::request_id::X_REQUEST_ID;
-use crate::response::{self, Response};
-use crate::route::{self, Match, Route};
-use crate::{auth, body, health, read, write};
+use crate::response::Response;
+use crate::route::{self, Api, Match, Route};
+use crate::{accounts, auth, back_office, body, health, read, write};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(X_REQUEST_ID);
 
@@ -29,10 +31,11 @@ pub(crate) async fn serve(ctx: Arc<Context>, request: Request<Incoming>) -> Resp
     let route = found.as_ref().map_or(Route::Unmatched, |found| found.route);
     let answer = match found {
         Ok(found) => answer(&ctx, found, &head, &mut body).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     let request_id = ctx.request_ids.of(&head.headers);
-    let mut response = answer.unwrap_or_else(|error| refuse(route, error, &request_id));
+    let api = Api::of(head.uri.path());
+    let mut response = answer.unwrap_or_else(|why| refuse(api, route, why, &request_id));
     if !body.is_end_stream() {
         leave_unread(&head, body, &mut response);
     }
@@ -52,14 +55,33 @@ async fn answer(
     found: Match<'_>,
     head: &Parts,
     body: &mut Incoming,
+) -> Result<Response, Refusal> {
+    if let Some(scope) = found.route.scope() {
+        return Ok(answer_to_key(ctx, found, scope, head, body).await?);
+    }
+    match Api::of(head.uri.path()) {
+        Api::Ingestion => Ok(open_answer(ctx, found.route).await?),
+        Api::Accounts => accounts::answer(PersonRequest::new(ctx, found, head, body)).await,
+        Api::BackOffice => back_office::answer(PersonRequest::new(ctx, found, head, body)).await,
+    }
+}
+
+/// What is answered to an API key.
+async fn answer_to_key(
+    ctx: &Arc<Context>,
+    found: Match<'_>,
+    scope: Scope,
+    head: &Parts,
+    body: &mut Incoming,
 ) -> Result<Response, ApiError> {
     let Match { route, segment } = found;
-    let Some(scope) = route.scope() else {
-        return open_answer(ctx, route).await;
-    };
     let query = Query::of(&head.uri);
     let verifier = &ctx.parts.verifier;
     let principal = auth::authorize(verifier, &head.headers, query, scope, wall_clock_us())?;
+    // Of the log calls the key alone names the project.
+    if !matches!(route, Route::AdLog | Route::Activity) {
+        auth::must_name_project(query)?;
+    }
     if scope != Scope::Read {
         return write::answer(ctx, route, head, body, principal).await;
     }
@@ -75,7 +97,7 @@ async fn answer(
     }
 }
 
-/// What is answered without a key.
+/// What is answered to anybody.
 async fn open_answer(ctx: &Context, route: Route) -> Result<Response, ApiError> {
     match route {
         Route::Health => Ok(health::alive()),
@@ -85,19 +107,21 @@ async fn open_answer(ctx: &Context, route: Route) -> Result<Response, ApiError> 
     }
 }
 
-fn refuse(route: Route, error: ApiError, request_id: &HeaderValue) -> Response {
-    let error = match (route, error) {
-        (Route::BulkDeletion, ApiError::Invalid(errors)) => ApiError::InvalidDeletion(errors),
-        (_, error) => error,
+fn refuse(api: Api, route: Route, refusal: Refusal, request_id: &HeaderValue) -> Response {
+    let refusal = match (route, refusal) {
+        (Route::BulkDeletion, Refusal::Call(ApiError::Invalid(errors))) => {
+            ApiError::InvalidDeletion(errors).into()
+        }
+        (_, refusal) => refusal,
     };
-    let status = error.status();
-    let (request_id, route) = (text(request_id), route.label());
+    let status = refusal.status(api);
+    let (request_id, route, code) = (text(request_id), route.label(), status.as_u16());
     if status.is_server_error() {
-        tracing::warn!(%request_id, route, status = status.as_u16(), %error, "refused");
+        tracing::warn!(%request_id, route, status = code, error = %refusal, "refused");
     } else {
-        tracing::info!(%request_id, route, status = status.as_u16(), %error, "refused");
+        tracing::info!(%request_id, route, status = code, error = %refusal, "refused");
     }
-    response::refusal(&error)
+    refusal.answer(api)
 }
 
 /// Sees to it that the client can read an answer that comes before its body was read: a connection

@@ -58,6 +58,14 @@ impl Layout {
         self.keys().join("receipts.pem")
     }
 
+    pub(crate) fn token_secret(&self) -> PathBuf {
+        self.keys().join("token.secret")
+    }
+
+    pub(crate) fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
     pub(crate) fn demo(&self) -> PathBuf {
         self.root.join("demo.json")
     }

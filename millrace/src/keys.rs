@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use millrace_accounts::{Accounts, PublicKey, ReceiptSigner, Signer, Verifier};
+use millrace_accounts::{Accounts, Audit, PublicKey, ReceiptSigner, Signer, Verifier};
 use millrace_store::AccountStore;
 use millrace_webhook::Sign;
 use millrace_workers::Receipts;
@@ -26,8 +26,10 @@ impl Keys {
         Ok(Self { signer: Arc::new(signer), verifier: Arc::new(verifier) })
     }
 
-    pub(crate) fn accounts(&self, store: Arc<dyn AccountStore>) -> Accounts {
-        Accounts::new(store, Arc::clone(&self.signer), Arc::clone(&self.verifier))
+    /// Projects and keys of a store, whose changes are told to an audit log.
+    pub(crate) fn accounts(&self, store: Arc<dyn AccountStore>, audit: Arc<Audit>) -> Accounts {
+        let (signer, verifier) = (Arc::clone(&self.signer), Arc::clone(&self.verifier));
+        Accounts::new(store, signer, verifier).with_audit(audit)
     }
 }
 

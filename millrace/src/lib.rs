@@ -18,6 +18,7 @@ mod log_files;
 mod logging;
 mod metrics;
 mod migrate;
+mod password_stdin;
 mod print;
 mod priority;
 mod serve;
@@ -106,6 +107,7 @@ fn run(cli: Cli, wrap: Wrap) -> Result<()> {
             managed(&data, &common, admin::Command::Accounts(command.into()))
         }
         Command::Key(command) => managed(&data, &common, admin::Command::Accounts(command.into())),
+        Command::User(command) => managed(&data, &common, admin::Command::Users(command.read()?)),
         Command::Deletion(command) => {
             managing(&common)?;
             runtime()?.block_on(deletion::run(&data, common.json, command))

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use millrace_accounts::{Audit, Clock, Core};
 use millrace_log::Log;
+use millrace_store::DocumentStore;
 
-use crate::admin::{Backend, Command, Reply, ledger, replay, send};
+use crate::admin::{Backend, Command, Reply, Users, ledger, replay, send};
 use crate::cli::Common;
 use crate::engines::{cluster, embedded};
 use crate::folder::{DataFolder, Held, Layout};
@@ -45,8 +47,10 @@ pub(crate) async fn execute(data: &Path, common: &Common, command: Command) -> R
 async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     let keys = Keys::load_or_create(folder.layout())?;
     let engines = embedded::reopen(folder)?;
+    let core = Core::for_commands(Arc::clone(&engines.documents))?;
     let backend = Backend {
-        accounts: keys.accounts(Arc::clone(&engines.accounts)),
+        accounts: keys.accounts(Arc::clone(&engines.accounts), core.audit()),
+        users: Users::new(core)?,
         log: Arc::clone(&engines.log),
         store: Arc::clone(&engines.store),
     };
@@ -59,8 +63,13 @@ async fn on_the_cluster(data: &Path, common: &Common, command: Command) -> Resul
     match command {
         Command::Accounts(command) => {
             let keys = keys_of(Layout::new(data)).await?;
+            let store = Arc::new(cluster::reach_store(common).await?);
+            let audit = Audit::new(Arc::clone(&store) as Arc<dyn DocumentStore>, Clock::default());
+            command.execute(&keys.accounts(store, Arc::new(audit))).await
+        }
+        Command::Users(command) => {
             let store = cluster::reach_store(common).await?;
-            command.execute(&keys.accounts(Arc::new(store))).await
+            command.execute(&Users::new(Core::for_commands(Arc::new(store))?)?).await
         }
         Command::Ledger | Command::Replay => {
             let store = cluster::reach_store(common).await?;

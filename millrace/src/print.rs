@@ -7,7 +7,7 @@ use millrace_accounts::Scope;
 use millrace_ingest::PartitionLedger;
 use millrace_schema::Outcome;
 
-use crate::admin::{KeyReply, ProjectReply, Reply, WebhookReply, broken_identity};
+use crate::admin::{KeyReply, ProjectReply, Reply, UserReply, WebhookReply, broken_identity};
 use crate::table::table;
 
 /// Prints an answer.
@@ -43,6 +43,14 @@ fn text_of(reply: &Reply) -> String {
         Reply::Revoked { id } => format!("Key {id} is revoked.\n"),
         Reply::Webhook(webhook) => webhook_text(webhook),
         Reply::Webhooks(webhooks) => webhooks_table(webhooks),
+        Reply::User(user) => format!("User {} ({}) is made.\n", user.email, user.id),
+        Reply::Users(users) => users_table(users),
+        Reply::Deactivated { email } => {
+            format!("{email} can sign in no more, and all their tokens are dead.\n")
+        }
+        Reply::PasswordSet { email } => {
+            format!("The password of {email} is set, and all their tokens are dead.\n")
+        }
         Reply::Ledger { partitions } => ledger_table(partitions),
         Reply::Replay { partitions, records } => format!(
             "The workers read {records} records of {partitions} partitions again; `millrace \
@@ -96,6 +104,23 @@ fn webhooks_table(webhooks: &[WebhookReply]) -> String {
         rows.push(cells([project_id, url.as_deref().unwrap_or("-")]));
     }
     table(&rows, 2)
+}
+
+fn users_table(users: &[UserReply]) -> String {
+    let flag = |flag| if flag { "yes" } else { "no" };
+    let mut rows = vec![cells(["id", "email", "name", "role", "admin", "active", "verified"])];
+    rows.extend(users.iter().map(|user| {
+        cells([
+            &user.id,
+            &user.email,
+            user.name.as_deref().unwrap_or("-"),
+            &user.role,
+            flag(user.is_superuser || user.role == "admin"),
+            flag(user.is_active),
+            user.is_verified.map_or("-", flag),
+        ])
+    }));
+    table(&rows, 7)
 }
 
 fn ledger_table(partitions: &[PartitionLedger]) -> String {

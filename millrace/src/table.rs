@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Columns aligned by spaces: the first `left` columns to the left, the others, numbers, to the
-/// right. The first row is the head.
+/// right. The first row is the head. What would garble a terminal is replaced.
 pub(crate) fn table(rows: &[Vec<String>], left: usize) -> String {
     let mut widths = Vec::new();
     for row in rows {
@@ -18,6 +18,7 @@ pub(crate) fn table(rows: &[Vec<String>], left: usize) -> String {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let pad = " ".repeat(width - cell.chars().count());
             let gap = if column == 0 { "" } else { "  " };
+            let cell = cell.replace(char::is_control, "\u{fffd}");
             let (before, after) = if column < left { ("", pad.as_str()) } else { (&*pad, "") };
             // Writing to a string cannot fail.
             let _ = write!(line, "{gap}{before}{cell}{after}");
@@ -37,5 +38,7 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = [row(["topic", "x", "n"]), row(["a", "yy", "100"]), row(["bcdefg", "", "7"])];
         assert_eq!(table(&rows, 2), "topic   x     n\na       yy  100\nbcdefg        7\n");
+        let hostile = [vec!["a\u{1b}[2J\n".to_owned(), "b".to_owned()]];
+        assert_eq!(table(&hostile, 2), "a\u{fffd}[2J\u{fffd}  b\n");
     }
 }

@@ -8,6 +8,7 @@ pub mod cql;
 pub mod error;
 pub mod id;
 pub mod limits;
+pub mod net;
 pub mod openapi;
 pub mod parse;
 pub mod receipt;

@@ -35,6 +35,9 @@ pub const DEVICE_ID_BYTES: usize = 256;
 pub const PLATFORM_CHARS: usize = 32;
 /// Bytes of a project's id.
 pub const PROJECT_ID_BYTES: usize = 128;
+/// Bytes that are kept of a log call's body that can be no event. Twice as many, and the rest of
+/// the record, fit the smallest message limit of a topic, 1 MiB.
+pub const REFUSED_BODY_BYTES: usize = 480 * 1024;
 /// Bytes of an `Idempotency-Key` header.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
 /// Bytes of an `X-Request-Id` header that is taken over from the caller.

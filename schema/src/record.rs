@@ -11,10 +11,13 @@
 //! | `device` | `device_id`, `time_us`?, `fields` (strings), `properties`?, `unlink` |
 //! | `erase` | `job`: a marker; what stands before it in its partition and belongs to its user dies |
 //! | `job` | `job`, `users`, `erase`, `fence`, `salt`, `ids_hash`, `sample`: the seal of a deletion |
+//! | `refused` | `id`, `reason`, `body`, `base64`?, `body_bytes`: a log call's body that can be no event |
 //!
 //! `time_us` is absent where the client sent no timestamp: the worker decides then. Unknown
 //! members are ignored by readers of the same version. `properties` and `extra` are the exact text
 //! that was sent.
+
+mod refused;
 
 use std::borrow::Cow;
 
@@ -24,6 +27,7 @@ use uuid::Uuid;
 
 use crate::time::Micros;
 use crate::topic::Topic;
+pub use refused::Refused;
 
 /// The format's version; a reader refuses a higher one.
 pub const VERSION: u32 = 1;
@@ -66,6 +70,8 @@ pub enum Body<'a> {
     Marker(Marker<'a>),
     /// A deletion job, sealed: all its markers are in the log.
     Job(Job),
+    /// What was sent and can be no event: on its way to the dead letters.
+    Refused(Refused<'a>),
 }
 
 /// Something a user did.
@@ -192,6 +198,9 @@ pub enum DecodeError {
     /// Not the JSON we write.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
+    /// A body that is not the base64 it is said to be.
+    #[error("not a record: the body is not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
     /// Written by a later version.
     #[error("record format version {0}, but this version reads up to {VERSION}")]
     Version(u32),
@@ -249,6 +258,14 @@ impl Record<'_> {
                 w.json("ids_hash", &job.ids_hash);
                 w.json("sample", &job.sample);
             }
+            Body::Refused(refused) => {
+                let (body, is_base64) = refused.body_text();
+                w.string("id", &refused.id);
+                w.string("reason", &refused.reason);
+                w.string("body", &body);
+                w.optional("base64", is_base64.then_some(&true));
+                w.json("body_bytes", &refused.body_bytes);
+            }
         }
         w.out.push(b'}');
     }
@@ -270,7 +287,7 @@ impl<'a> Record<'a> {
         }
         let project = wire.project.clone();
         let received_us = wire.received_us;
-        Ok(Self { project, received_us, body: wire.body()? })
+        Ok(Self { project, received_us, body: wire.into_body()? })
     }
 }
 
@@ -294,6 +311,7 @@ impl Body<'_> {
             Self::Device(_) => "device",
             Self::Marker(_) => "erase",
             Self::Job(_) => "job",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -304,7 +322,7 @@ impl Body<'_> {
             Self::Profile(profile) => Some(&profile.user),
             Self::Device(device) => device.user.as_deref(),
             Self::Marker(marker) => Some(&marker.user),
-            Self::Job(_) => None,
+            Self::Job(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -397,10 +415,17 @@ struct Wire<'a> {
     salt: Option<String>,
     ids_hash: Option<String>,
     sample: Option<Vec<String>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    body: Option<Text<'a>>,
+    #[serde(default)]
+    base64: bool,
+    body_bytes: Option<u64>,
 }
 
 impl<'a> Wire<'a> {
-    fn body(self) -> Result<Body<'a>, DecodeError> {
+    fn into_body(self) -> Result<Body<'a>, DecodeError> {
         let raw = |value: Option<&'a RawValue>| value.map(|v| Cow::Borrowed(v.get()));
         match &*self.kind {
             "event" => Ok(Body::Event(Event {
@@ -436,6 +461,12 @@ impl<'a> Wire<'a> {
                 salt: need(self.salt, "job", "salt")?,
                 ids_hash: need(self.ids_hash, "job", "ids_hash")?,
                 sample: need(self.sample, "job", "sample")?,
+            })),
+            "refused" => Ok(Body::Refused(Refused {
+                id: text(self.id, "refused", "id")?,
+                reason: text(self.reason, "refused", "reason")?,
+                body: Refused::body_of(text(self.body, "refused", "body")?, self.base64)?,
+                body_bytes: need(self.body_bytes, "refused", "body_bytes")?,
             })),
             _ => Err(DecodeError::Kind(self.kind.into_owned())),
         }
@@ -527,6 +558,10 @@ mod tests {
             ids_hash: "ff".into(),
             sample: vec!["u".into()],
         }));
+        for body in [&b"{\"type\": 1}"[..], b"\xff\0"] {
+            let (id, reason) = ("1".to_owned(), "`type` must be a string".to_owned());
+            round_trip(Body::Refused(Refused::new(id, reason, body)));
+        }
     }
 
     #[test]

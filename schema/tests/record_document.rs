@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use millrace_schema::limits::{self, Limits};
 use millrace_schema::record::{
     Body, Device, Event, Fence, HEADER_ERROR, HEADER_ORIGIN_TOPIC, Job, Marker, Profile, Reach,
-    VERSION,
+    Refused, VERSION,
 };
 use millrace_schema::topic::partition_of;
 use millrace_schema::{Record, Topic, user};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 const DOCUMENT: &str = include_str!("../RECORD.md");
 const RECORD_SOURCE: &str = include_str!("../src/record.rs");
-const KINDS: [&str; 5] = ["event", "profile", "device", "erase", "job"];
+const KINDS: [&str; 6] = ["event", "profile", "device", "erase", "job", "refused"];
 
 /// What follows a heading, up to the next one of any level.
 fn section(heading: &str) -> &'static str {
@@ -70,7 +70,7 @@ fn row(text: &'static str, name: &str) -> Vec<&'static str> {
 }
 
 /// A record of each kind, with everything that it can have.
-fn full_records() -> [Record<'static>; 5] {
+fn full_records() -> [Record<'static>; 6] {
     let job = Uuid::from_u128(9);
     let (time_us, properties, extra) = (Some(1), Some("{}".into()), Some("{}".into()));
     let fence = Fence { topic: Topic::Events, partition: 1, first: 3, last: 9, count: 2 };
@@ -102,6 +102,7 @@ fn full_records() -> [Record<'static>; 5] {
             ids_hash: "ff".into(),
             sample: vec!["u".into()],
         }),
+        Body::Refused(Refused::new("i".into(), "r".into(), b"\xff")),
     ];
     bodies.map(|body| Record { project: "p".into(), received_us: 7, body })
 }
@@ -225,11 +226,13 @@ fn the_keys_table_is_what_is_written() {
         let end = parts.iter().rposition(|part| *part == "\\0").unwrap() + 2;
         parts[..end].concat().replace("\\0", "\0").into_bytes()
     };
-    let mut written = [const { Vec::new() }; 3];
+    let mut written = [const { Vec::new() }; 4];
     user::write_user_key(&mut written[0], "project", "user");
     user::write_device_key(&mut written[1], "project", "device_id");
     user::write_user_key(&mut written[2], "project", "job");
-    let documented = [key_of("`event`"), key_of("without a `user`"), key_of("`job`")];
+    user::write_user_key(&mut written[3], "project", "id");
+    let documented =
+        [key_of("`event`"), key_of("without a `user`"), key_of("`job`"), key_of("`refused`")];
     assert_eq!(documented, written);
 }
 
@@ -286,6 +289,8 @@ fn limits_are_those_of_the_code() {
         says(kind, "user", bytes(limits::USER_ID_BYTES));
     }
     says("event", "id", bytes(limits::ID_BYTES));
+    says("refused", "id", bytes(limits::ID_BYTES));
+    says("refused", "body", format!("{} bytes", limits::REFUSED_BODY_BYTES));
     says("event", "name", bytes(limits::NAME_BYTES));
     says("event", "time_us", format!("{} hours", limits::FUTURE_US / 3_600_000_000));
     says("device", "device_id", bytes(limits::DEVICE_ID_BYTES));

@@ -15,20 +15,31 @@
 //!
 //! `src/bin/broken.rs` is the same binary with a rule broken on purpose, and `tests/breakages.rs`
 //! shows that the oracle reports each.
+//! `src/bin/walk-through.rs` makes the documented calls about people against any server, and
+//! `schemathesis/run.py` holds every call against `openapi.yaml`.
 
+pub mod accounts;
 pub mod client;
 pub mod crowd;
 pub mod encoding;
+pub mod forge;
 pub mod generator;
+pub mod jwks;
+pub mod latency;
+pub mod mail;
 pub mod model;
 pub mod observe;
 pub mod oracle;
 pub mod process;
+pub mod python;
 pub mod readiness;
 pub mod receipts;
 pub mod sender;
 pub mod shim;
+pub mod site;
 pub mod split;
 pub mod system;
+pub mod tls;
+pub mod walk_through;
 pub mod watch;
 pub mod world;

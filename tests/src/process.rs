@@ -7,9 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -149,7 +148,8 @@ impl Launch {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
         let child = command.spawn().with_context(|| format!("start {:?}", self.binary))?;
-        Ok(Starting { child: Owned(child), stderr, launch: self.clone() })
+        let stdout = Arc::default();
+        Ok(Starting { child: Owned(child), stdout, stderr, launch: self.clone() })
     }
 
     /// Starts it and waits until it is ready.
@@ -189,6 +189,7 @@ impl Owned {
 #[derive(Debug)]
 pub struct Starting {
     child: Owned,
+    stdout: Arc<Mutex<String>>,
     stderr: PathBuf,
     launch: Launch,
 }
@@ -213,11 +214,11 @@ impl Starting {
             Ok(greeting) => greeting,
             Err(error) => bail!("{error:#}\nstandard error:\n{}", tail(&self.stderr)),
         };
-        let Self { child, stderr, launch } = self;
+        let Self { child, stdout, stderr, launch } = self;
         let admin = address_of(&greeting.admin_url)?;
         let address = greeting.url.as_deref().map_or(Ok(admin), address_of)?;
         let (project, key) = (greeting.project_id, greeting.api_key);
-        Ok(Server { child, stderr, launch, address, admin, project, key })
+        Ok(Server { child, stdout, stderr, launch, address, admin, project, key })
     }
 
     /// Waits for its end: a start that must fail.
@@ -232,11 +233,16 @@ impl Starting {
     fn greeting(&mut self) -> Result<Greeting> {
         let stdout = self.child.0.stdout.take().context("no standard output")?;
         let (send, receive) = mpsc::channel();
+        let rest = Arc::clone(&self.stdout);
         std::thread::spawn(move || {
             let mut lines = BufReader::new(stdout).lines();
             let _ = send.send(lines.next());
             // Read on, or the process would be stopped by a full pipe.
-            for _ in lines {}
+            for line in lines.map_while(Result::ok) {
+                let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
+                rest.push_str(&line);
+                rest.push('\n');
+            }
         });
         let line = receive.recv_timeout(PATIENCE).context("no line on standard output")?;
         let line = line.context("the process ended before it was ready")??;
@@ -270,6 +276,7 @@ fn tail(path: &Path) -> String {
 #[derive(Debug)]
 pub struct Server {
     child: Owned,
+    stdout: Arc<Mutex<String>>,
     stderr: PathBuf,
     launch: Launch,
     /// Where the API listens; of a worker, which has none, the same as `admin`.
@@ -306,6 +313,15 @@ impl Server {
     /// All it wrote to standard error (the last 8 KiB).
     pub fn stderr(&self) -> String {
         tail(&self.stderr)
+    }
+
+    /// All that it wrote so far, to standard output after its greeting and to standard error.
+    ///
+    /// # Errors
+    /// Its standard error cannot be read.
+    pub fn output(&self) -> Result<String> {
+        let stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(stdout + &String::from_utf8_lossy(&fs::read(&self.stderr)?))
     }
 
     /// Whether it wrote of a panic.

@@ -57,6 +57,7 @@ fn check<'r>(topic: Topic, key: &[u8], record: Record<'r>) -> Result<Record<'r>,
     let project = &*record.project;
     let at_home = match &record.body {
         Body::Event(event) => topic == Topic::Events && event.id.len() <= limits::ID_BYTES,
+        Body::Refused(_) => topic == Topic::Events,
         Body::Profile(_) => topic == Topic::Profiles,
         Body::Device(device) => {
             topic == Topic::Devices && device.device_id.len() <= limits::DEVICE_ID_BYTES
@@ -72,10 +73,11 @@ fn check<'r>(topic: Topic, key: &[u8], record: Record<'r>) -> Result<Record<'r>,
             is_device_key(key, project, device_id)
         }
         Body::Job(job) => is_user_key(key, project, &job.job.to_string()),
+        Body::Refused(refused) => is_user_key(key, project, &refused.id),
         body => body.user().is_some_and(|user| is_user_key(key, project, user)),
     };
     if !is_its_key {
-        return Err("the key is not that of the record's user, device or job".to_owned());
+        return Err("the key is not that of the record's user, device, job or id".to_owned());
     }
     if project.len() > limits::PROJECT_ID_BYTES || project.contains('\0') {
         return Err("the project's id is not one of ours".to_owned());

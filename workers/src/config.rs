@@ -7,7 +7,8 @@ use millrace_schema::limits::EVENT_RETENTION_US;
 /// Settings of the workers. The defaults suit one machine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// About how many bytes of records one commit covers.
+    /// About how many bytes of records one commit covers. With more, a database takes longer for one
+    /// than a pause may, and each partition holds ten times as much in memory.
     pub batch_bytes: usize,
     /// How long to let records gather after a commit: larger batches for later reads.
     pub linger: Duration,
@@ -38,12 +39,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            batch_bytes: 1024 * 1024,
+            batch_bytes: 256 * 1024,
             linger: Duration::from_millis(20),
             tick: Duration::from_secs(1),
             persist_interval: Duration::from_secs(2),
             completion_interval: Duration::from_millis(250),
-            purge_gather_max: Duration::from_secs(10),
+            purge_gather_max: Duration::from_secs(30),
             purge_rest: 4,
             pause_max: Duration::from_secs(5),
             retry_min: Duration::from_millis(50),

@@ -12,7 +12,7 @@ use millrace_log::{Batch, Log, LogRecord, Reader};
 use millrace_schema::receipt::{Previous, Receipt, token_hash};
 use millrace_schema::record::{
     Body, Event, Fence, HEADER_ERROR, HEADER_ORIGIN_OFFSET, HEADER_ORIGIN_TIME_US, Job, Marker,
-    Profile, Reach, Record,
+    Profile, Reach, Record, Refused,
 };
 use millrace_schema::time::wall_clock_us;
 use millrace_schema::user::write_user_key;
@@ -356,6 +356,54 @@ async fn a_replayed_dead_letter_is_withheld_if_its_user_was_deleted_after_its_or
     let ids: Vec<String> = road.events("u").await.into_iter().map(|event| event.id).collect();
     assert_eq!(ids, ["after", "2"], "newest first, then by id");
     assert_eq!(road.count(Topic::Events, Outcome::Withheld).await, 1);
+    road.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_front_door_could_make_no_event_of_is_a_dead_letter_however_often_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut road = Road::open(dir.path());
+    let refused = || Body::Refused(Refused::new("u".into(), "not an ad log".into(), b"\xff"));
+    let mut batch = Batch::default();
+    push(&mut batch, &road.log, Topic::Events, "u", event("u", "1", Some(1)));
+    push(&mut batch, &road.log, Topic::Events, "u", refused());
+    push(&mut batch, &road.log, Topic::Profiles, "u", refused());
+    push(&mut batch, &road.log, Topic::Events, "v", refused());
+    push(&mut batch, &road.log, Topic::Events, "u", event("u", "2", Some(2)));
+    let value = batch.entries().nth(1).unwrap().value.to_vec();
+    let (partition, strange) = {
+        let mut entries = batch.entries();
+        (entries.next().unwrap().partition, entries.nth(2).unwrap().partition)
+    };
+    road.append(batch).await;
+    // Though it has the key of an erased user: it is nobody's.
+    road.delete(&["u"]).await;
+    let headers = vec![
+        (HEADER_ORIGIN_OFFSET.to_owned(), "1".to_owned()),
+        (HEADER_ORIGIN_TIME_US.to_owned(), "7".to_owned()),
+    ];
+    let mut batch = Batch::default();
+    push_with_headers(&mut batch, &road.log, Topic::Events, "u", refused(), headers);
+    road.append(batch).await;
+    road.start();
+    road.settle().await;
+    assert_eq!(road.count(Topic::Events, Outcome::Dead).await, 3);
+    assert_eq!(road.count(Topic::Profiles, Outcome::Dead).await, 1);
+    assert_eq!(road.count(Topic::Events, Outcome::Withheld).await, 0);
+    let dead = read_all(&road.log, Topic::EventsDlq, partition).await;
+    let header = |record: &LogRecord, name: &str| {
+        record.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    let of_u: Vec<_> = dead.iter().filter(|letter| letter.key.ends_with(b"u")).collect();
+    assert_eq!(of_u.len(), 2);
+    for letter in of_u {
+        assert_eq!(header(letter, HEADER_ERROR), "not an ad log");
+        assert_eq!(header(letter, HEADER_ORIGIN_OFFSET), "1");
+    }
+    assert_eq!(dead[0].value, value);
+    let under_a_foreign_key = read_all(&road.log, Topic::EventsDlq, strange).await;
+    let letter = under_a_foreign_key.iter().find(|letter| letter.key.ends_with(b"v")).unwrap();
+    assert!(header(letter, HEADER_ERROR).contains("the key is not"), "{letter:?}");
     road.stop().await;
 }
 

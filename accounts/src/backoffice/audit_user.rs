@@ -103,9 +103,17 @@ impl BackOffice {
     ) -> Result<AuditUser, BackOfficeError> {
         caller.must_be_back_office()?;
         let new = NewPerson::parse(body)?;
-        // Nothing else can stand in the way.
-        let made = self.add(new, Kind::Audit, caller.actor(), &[]).await?;
-        made.ok_or(BackOfficeError::EmailTaken)
+        let mut tries = Tries::default();
+        loop {
+            if self.core.email_owner(new.address()).await?.is_some() {
+                return Err(BackOfficeError::EmailTaken);
+            }
+            // A database that forgets when it is killed may give an id that is somebody's.
+            if let Some(made) = self.add(new.clone(), Kind::Audit, caller.actor(), &[]).await? {
+                return Ok(made);
+            }
+            tries.again().await?;
+        }
     }
 
     /// Adds a person together with other changes; `None` if the address is used, or if those

@@ -64,6 +64,9 @@ pub enum BackOfficeError {
     /// 429: too often.
     #[error("Too many attempts; try again later.")]
     TooManyRequests(Duration),
+    /// 501: nobody signs in here.
+    #[error("The back office is not configured here.")]
+    NotConfigured,
     /// 503: worth another try.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -89,6 +92,7 @@ impl BackOfficeError {
             Self::EmailTaken | Self::AlreadyBootstrapped => 409,
             Self::TooManyRequests(_) => 429,
             Self::Internal => 500,
+            Self::NotConfigured => 501,
             Self::Unavailable(_) => 503,
         }
     }
@@ -105,6 +109,7 @@ impl BackOfficeError {
             Self::EmailTaken | Self::AlreadyBootstrapped => "CONFLICT",
             Self::TooManyRequests(_) => "RATE_LIMITED",
             Self::Internal => "INTERNAL",
+            Self::NotConfigured => "NOT_IMPLEMENTED",
             Self::Unavailable(_) => "UNAVAILABLE",
         }
     }
@@ -184,6 +189,7 @@ mod tests {
             (BackOfficeError::AlreadyBootstrapped, 409, "CONFLICT", None),
             (BackOfficeError::TooManyRequests(wait), 429, "RATE_LIMITED", Some(2)),
             (BackOfficeError::Internal, 500, "INTERNAL", None),
+            (BackOfficeError::NotConfigured, 501, "NOT_IMPLEMENTED", None),
             (BackOfficeError::Unavailable("away"), 503, "UNAVAILABLE", Some(1)),
         ];
         for (error, status, code, retry_after_s) in table {

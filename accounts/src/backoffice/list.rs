@@ -1,11 +1,8 @@
 //! Listing the people of the back office.
 
-use millrace_store::Kind as DocumentKind;
 use serde::Serialize;
 
-use super::person::Person;
 use super::{BackOffice, BackOfficeCaller, BackOfficeError, PersonRow};
-use crate::documents;
 use crate::field::{FieldError, Wrong};
 
 const PAGE_SIZE: u64 = 50;
@@ -45,14 +42,12 @@ impl BackOffice {
     ) -> Result<Page, BackOfficeError> {
         caller.must_be_back_office()?;
         let pagination = pagination(query)?;
-        let store = &*self.core.store;
-        let all = documents::load_all::<Person>(store, DocumentKind::BackOffice, "").await?;
+        let all = self.all_people().await?;
         let total_count = all.len();
         let Pagination { page, page_size } = pagination;
         let skip = usize::try_from((page - 1).saturating_mul(page_size)).unwrap_or(usize::MAX);
         let take = usize::try_from(page_size).unwrap_or(usize::MAX);
-        let rows = all.into_iter().skip(skip).take(take);
-        let data = rows.map(|(_, person)| person.value.into()).collect();
+        let data = all.into_iter().skip(skip).take(take).collect();
         Ok(Page { data, total_count, pagination })
     }
 }

@@ -4,13 +4,23 @@ use millrace_store::{AuditRow, Kind as DocumentKind};
 use serde_json::value::to_raw_value;
 
 use super::person::Person;
-use super::{AuditUser, BackOffice, BackOfficeError, person, rules};
+use super::{AuditUser, BackOffice, BackOfficeError, PersonRow, person, rules};
 use crate::audit::{Actor, Entry};
 use crate::documents;
 use crate::password::Password;
 use crate::retry::Tries;
 
 impl BackOffice {
+    /// All people of the back office, oldest first.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn all_people(&self) -> Result<Vec<PersonRow>, BackOfficeError> {
+        let store = &*self.core.store;
+        let all = documents::load_all::<Person>(store, DocumentKind::BackOffice, "").await?;
+        Ok(all.into_iter().map(|(_, person)| person.value.into()).collect())
+    }
+
     /// Deactivates the person of an address; every session ends.
     ///
     /// # Errors
@@ -35,6 +45,9 @@ impl BackOffice {
         address: &str,
         password: &str,
     ) -> Result<AuditUser, BackOfficeError> {
+        if self.person_of(address).await?.is_none() {
+            return Err(BackOfficeError::NotFound);
+        }
         let value = to_raw_value(password).map_err(|_| BackOfficeError::Internal)?;
         let password = rules::password(&value)
             .map_err(|wrong| BackOfficeError::field("body", "password", wrong))?;

@@ -43,6 +43,13 @@ pub(super) struct Person {
     pub(super) deleted_us: Option<Micros>,
 }
 
+/// A person like any other, who is nobody.
+pub(super) const DECOY: &str = r#"{"shown":{"id":0,"key":"00000000-0000-0000-0000-000000000000",
+"firstName":"No","lastName":"Body","email":"nobody@example.com","phone":"","lang":"fr"},
+"kind":"audit",
+"password":"$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+"generation":0,"created_us":1737092362000000,"updated_us":1737092362000000,"deleted_us":null}"#;
+
 /// An audit user, as shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,4 +147,15 @@ impl Person {
 /// What a person is kept by: sorts as the number does.
 pub(super) fn key(id: i64) -> String {
     format!("{id:016}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoy_is_a_person() {
+        let decoy: Person = serde_json::from_str(DECOY).unwrap();
+        assert_eq!(decoy.shown.id, 0);
+    }
 }

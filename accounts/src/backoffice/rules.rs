@@ -79,7 +79,9 @@ fn is_password(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use fancy_regex::Regex;
+    use millrace_schema::openapi;
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -90,6 +92,27 @@ mod tests {
     fn pattern(text: &str) -> Regex {
         let text = text.replace(r"\d", "[0-9]").replace(".*", r"[^\n\r\u{2028}\u{2029}]*");
         Regex::new(&text.replace(".{8", r"[^\n\r\u{2028}\u{2029}]{8")).unwrap()
+    }
+
+    #[test]
+    fn the_document_has_the_patterns_and_lengths() {
+        let document: Value = serde_json::from_str(openapi::JSON).unwrap();
+        let schemas = &document["components"]["schemas"];
+        let (email, password) = (&schemas["BackOfficeEmail"], &schemas["BackOfficePassword"]);
+        assert_eq!((&email["pattern"], &password["pattern"]), (&json!(EMAIL), &json!(PASSWORD)));
+        assert_eq!(email["maxLength"], EMAIL_CHARS_MAX);
+        assert_eq!(password["minLength"], PASSWORD_CHARS_MIN);
+        assert_eq!(password["maxLength"], PASSWORD_CHARS_MAX);
+        for body in ["AuditUserCreate", "AuditUserUpdate"] {
+            let fields = &schemas[body]["properties"];
+            for (field, chars_max) in [
+                ("firstName", NAME_CHARS_MAX),
+                ("lastName", NAME_CHARS_MAX),
+                ("phone", PHONE_CHARS_MAX),
+            ] {
+                assert_eq!(fields[field]["maxLength"], chars_max, "{body} {field}");
+            }
+        }
     }
 
     proptest! {

@@ -82,6 +82,10 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Vec<FieldError>> {
+        if body.is_empty() {
+            let Wrong { kind, msg, .. } = Wrong::missing();
+            return Err(vec![FieldError { loc: vec![Loc::Name("body".into())], msg, kind }]);
+        }
         let whole: &RawValue =
             serde_json::from_slice(body).map_err(|error| vec![not_json(body, &error)])?;
         let members = serde_json::from_str(whole.get()).map_err(|_| {
@@ -161,7 +165,8 @@ mod tests {
     #[test]
     fn what_is_no_json_object_is_refused_as_a_whole() {
         for (body, kind) in [
-            (&b""[..], "json_invalid"),
+            (&b""[..], "missing"),
+            (b" ", "json_invalid"),
             (b"{", "json_invalid"),
             (b"{\"a\": NaN}", "json_invalid"),
             (b"{} {}", "json_invalid"),

@@ -59,18 +59,23 @@ pub(crate) fn flag(value: &RawValue) -> Result<bool, Wrong> {
     json(value, "bool_type", "Input should be a valid boolean")
 }
 
-/// A number of things: 0 to 2^53 - 1.
+/// A number of things: 0 to 2^53 - 1, which a double holds. `3.0` is an integer too (JSON Schema
+/// Validation, section 6.1.1).
 pub(crate) fn count(value: &RawValue) -> Result<i64, Wrong> {
-    let count: i64 = json(value, "int_type", "Input should be a valid integer")?;
-    if count < 0 {
+    let (kind, msg) = ("int_type", "Input should be a valid integer");
+    let count: f64 = json(value, kind, msg)?;
+    if count.fract() != 0.0 {
+        return Err(Wrong::new(kind, msg));
+    }
+    if count < 0.0 {
         let msg = "Input should be greater than or equal to 0";
         return Err(Wrong::new("greater_than_equal", msg));
     }
-    if count > ID_MAX {
+    if count > ID_MAX as f64 {
         let msg = format!("Input should be less than or equal to {ID_MAX}");
         return Err(Wrong::new("less_than_equal", msg));
     }
-    Ok(count)
+    Ok(count as i64)
 }
 
 pub(crate) fn uuid(value: &RawValue) -> Result<Uuid, Wrong> {
@@ -187,13 +192,16 @@ mod tests {
 
     #[test]
     fn counts_are_integers_that_json_holds() {
-        assert_eq!(count(&raw("9007199254740991")).unwrap(), ID_MAX);
+        for (text, number) in [("9007199254740991", ID_MAX), ("3.0", 3), ("3e1", 30), ("-0", 0)] {
+            assert_eq!(count(&raw(text)).unwrap(), number, "{text}");
+        }
         for (text, kind) in [
             ("-1", "greater_than_equal"),
             ("1.5", "int_type"),
             ("\"1\"", "int_type"),
             ("9007199254740992", "less_than_equal"),
-            ("99999999999999999999", "int_type"),
+            ("99999999999999999999", "less_than_equal"),
+            ("1e400", "int_type"),
         ] {
             assert_eq!(count(&raw(text)).unwrap_err().kind, kind, "{text}");
         }

@@ -1,28 +1,21 @@
 //! Sign-in with Google: ID tokens (OpenID Connect Core 1.0) checked against Google's keys.
 //!
-//! Owns the keys' cache and what a token must say. How the keys are fetched is the caller's.
+//! Owns what a token must say. How the keys are fetched is the caller's.
 
-use std::collections::HashMap;
+mod keys;
+
 use std::fmt;
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use millrace_schema::time::Micros;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use millrace_store::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use keys::Keys;
 
-/// Bytes of a token and of a key set; what is longer is refused unread.
+/// Bytes of a token; what is longer is refused unread.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
-const KEY_SET_BYTES_MAX: usize = 64 * 1024;
-const KEYS_MAX: usize = 32;
-/// How long fetched keys are used.
-const KEYS_FRESH_US: i64 = 3_600 * 1_000_000;
-/// How often an unknown key, or a failed fetch, may lead to another fetch.
-const REFETCH_US: i64 = 10 * 1_000_000;
 /// How far Google's clock may be off.
 const LEEWAY_S: i64 = 60;
 
@@ -78,25 +71,17 @@ pub(crate) struct GoogleUser {
     pub(crate) name: Option<String>,
 }
 
-#[derive(Default)]
-struct Keys {
-    by_id: HashMap<String, DecodingKey>,
-    fetched_us: Option<Micros>,
-    tried_us: Option<Micros>,
-}
-
 /// Checks Google's ID tokens.
 pub struct Google {
     settings: GoogleSettings,
-    fetch: FetchKeys,
     clock: Clock,
-    keys: Mutex<Keys>,
+    keys: Arc<Keys>,
 }
 
 impl Google {
     /// A checker whose keys come from `fetch`, at most every 10 s.
     pub fn new(settings: GoogleSettings, fetch: FetchKeys, clock: Clock) -> Self {
-        Self { settings, fetch, clock, keys: Mutex::default() }
+        Self { settings, keys: Arc::new(Keys::new(fetch, clock.clone())), clock }
     }
 
     /// Whom a token stands for.
@@ -109,7 +94,7 @@ impl Google {
         if header.alg != Algorithm::RS256 {
             return Err(GoogleError::BadToken);
         }
-        let key = self.key(&header.kid.ok_or(GoogleError::BadToken)?).await?;
+        let key = self.keys.key(&header.kid.ok_or(GoogleError::BadToken)?).await?;
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&self.settings.client_ids);
         validation.set_issuer(&self.settings.issuers);
@@ -127,60 +112,12 @@ impl Google {
         }
         Ok(GoogleUser { email: claims.email, name: claims.name })
     }
-
-    async fn key(&self, id: &str) -> Result<DecodingKey, GoogleError> {
-        let mut keys = self.keys.lock().await;
-        let now_us = self.clock.now_us();
-        let within = |since: Option<Micros>, us: i64| {
-            since.is_some_and(|since| {
-                now_us.saturating_sub(since).unsigned_abs() < us.unsigned_abs()
-            })
-        };
-        let is_fresh = within(keys.fetched_us, KEYS_FRESH_US);
-        if let Some(key) = keys.by_id.get(id).filter(|_| is_fresh) {
-            return Ok(key.clone());
-        }
-        if !within(keys.tried_us, REFETCH_US) {
-            keys.tried_us = Some(now_us);
-            keys.by_id = self.fetch_keys().await?;
-            keys.fetched_us = Some(now_us);
-        } else if !is_fresh {
-            return Err(GoogleError::Unavailable);
-        }
-        keys.by_id.get(id).cloned().ok_or(GoogleError::BadToken)
-    }
-
-    async fn fetch_keys(&self) -> Result<HashMap<String, DecodingKey>, GoogleError> {
-        let fetched = (self.fetch)().await.and_then(|bytes| parse(&bytes));
-        fetched.map_err(|reason| {
-            tracing::warn!(reason, "Google's keys cannot be had; nobody can sign in with Google");
-            GoogleError::Unavailable
-        })
-    }
 }
 
 impl fmt::Debug for Google {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Google").field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// The RSA keys of a key set, by id.
-fn parse(bytes: &[u8]) -> Result<HashMap<String, DecodingKey>, String> {
-    if bytes.len() > KEY_SET_BYTES_MAX {
-        return Err(format!("the key set is larger than {KEY_SET_BYTES_MAX} bytes"));
-    }
-    let set: JwkSet =
-        serde_json::from_slice(bytes).map_err(|error| format!("the key set is none: {error}"))?;
-    let keys = set.keys.iter().filter(|key| matches!(key.algorithm, AlgorithmParameters::RSA(_)));
-    let by_id: HashMap<String, DecodingKey> = keys
-        .filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)))
-        .take(KEYS_MAX)
-        .collect();
-    if by_id.is_empty() {
-        return Err("the key set holds no RSA key".to_owned());
-    }
-    Ok(by_id)
 }
 
 #[cfg(test)]

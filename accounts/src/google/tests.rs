@@ -1,4 +1,5 @@
 use std::sync::Mutex as StdMutex;
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -176,15 +177,30 @@ async fn keys_that_cannot_be_fetched_are_not_the_callers_fault() {
     assert_eq!(google.check(&token).await, Err(GoogleError::Unavailable));
 }
 
-#[test]
-fn a_key_set_is_bounded_and_holds_rsa_keys() {
-    for text in ["", "{}", "{\"keys\": []}", "[]"] {
-        assert!(parse(text.as_bytes()).is_err(), "{text}");
-    }
-    let symmetric = json!({"keys": [{"kty": "oct", "kid": "one", "k": "AAAA", "alg": "HS256"}]});
-    assert!(parse(symmetric.to_string().as_bytes()).is_err());
-    let large = " ".repeat(KEY_SET_BYTES_MAX + 1);
-    assert!(parse(large.as_bytes()).unwrap_err().contains("65536"));
+#[tokio::test]
+async fn a_caller_who_hangs_up_ends_no_fetch_and_known_keys_wait_for_none() {
+    let (server, clock, key) = (Server::default(), TestClock::default(), Signing::new("one"));
+    server.serves(&[&key]);
+    let slow = Arc::new(tokio::sync::Semaphore::new(1));
+    let (fetch, gate) = (server.fetch(), Arc::clone(&slow));
+    let fetch: FetchKeys = Arc::new(move || {
+        let (fetch, gate) = (fetch(), Arc::clone(&gate));
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            fetch.await
+        })
+    });
+    let google = Google::new(GoogleSettings::new(CLIENT.to_owned()), fetch, clock.clock());
+    let genuine = key.sign(&claims(&clock));
+    assert!(google.check(&genuine).await.is_ok());
+    clock.advance_s(10);
+    let unknown = Signing::new("two").sign(&claims(&clock));
+    let hung_up = tokio::time::timeout(Duration::from_millis(10), google.check(&unknown)).await;
+    assert!(hung_up.is_err());
+    assert!(google.check(&genuine).await.is_ok(), "while the keys are fetched");
+    slow.add_permits(1);
+    assert_eq!(google.check(&unknown).await, Err(GoogleError::BadToken), "by that fetch");
+    assert_eq!(server.fetched(), 2);
 }
 
 #[tokio::test]

@@ -6,17 +6,22 @@
 mod template;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use millrace_schema::id::new_id;
 use millrace_schema::time::wall_clock_us;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::write_private;
 
@@ -24,9 +29,15 @@ pub(crate) use template::Purpose;
 
 /// Mails that may wait to be sent; those beyond it are dropped.
 const QUEUE: usize = 1_000;
+/// Mails on their way at once, those that wait for another try included.
+const UNDER_WAY_MAX: usize = 1_000;
+const SMTP_CONNECTIONS: usize = 4;
 /// For one try over SMTP.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(10);
-const SMTP_TRIES: usize = 4;
+/// The longest between two tries.
+const SMTP_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// After it a mail is given up: the link in it is good for an hour, and must be of some use still.
+const SMTP_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// How mails leave.
 #[derive(Clone)]
@@ -103,7 +114,7 @@ pub struct Postman {
 }
 
 enum Way {
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp { server: AsyncSmtpTransport<Tokio1Executor>, connections: Semaphore },
     Outbox(PathBuf),
 }
 
@@ -123,16 +134,29 @@ impl Mailer {
             MailTransport::Smtp(url) => {
                 let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url);
                 let server = server.map_err(|_| MailError::SmtpUrl)?;
-                Way::Smtp(server.timeout(Some(SMTP_TIMEOUT)).build())
+                let server = server.timeout(Some(SMTP_TIMEOUT)).build();
+                Way::Smtp { server, connections: Semaphore::new(SMTP_CONNECTIONS) }
             }
-            MailTransport::Outbox(path) => match std::fs::create_dir_all(&path) {
-                Ok(()) => Way::Outbox(path),
-                Err(source) => return Err(MailError::Outbox { path, source }),
-            },
+            MailTransport::Outbox(path) => {
+                match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
+                    Ok(()) => Way::Outbox(path),
+                    Err(source) => return Err(MailError::Outbox { path, source }),
+                }
+            }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let mailer = Self { queue: sender, from, public_url };
         Ok((mailer, Postman { queue: receiver, way }))
+    }
+
+    /// A mailer for commands, of which none sends a mail.
+    ///
+    /// # Errors
+    /// None: its sender, whom nobody sees, is an address.
+    pub fn idle() -> Result<Self, MailError> {
+        let from = "nobody@localhost".parse().map_err(|_| MailError::From)?;
+        let (queue, _) = mpsc::channel(1);
+        Ok(Self { queue, from, public_url: String::new() })
     }
 
     /// Writes a mail and, if `is_wanted`, hands it over to be sent. What is not wanted costs as
@@ -164,7 +188,14 @@ impl Mailer {
         Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, address))
+            .message_id(Some(format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain())))
+            // So that nobody's automatic answer comes back (RFC 3834, section 5).
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ))
             .subject(words.subject)
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(words.text)
             .ok()
@@ -172,41 +203,86 @@ impl Mailer {
 }
 
 impl Postman {
-    /// Sends mails until every [`Mailer`] is gone and none waits.
-    pub async fn run(mut self) {
-        while let Some(message) = self.queue.recv().await {
-            match self.send(message).await {
-                Ok(()) => count("sent"),
-                Err(reason) => {
-                    count("failed");
-                    tracing::error!(reason, "a mail could not be sent and is lost");
-                }
+    /// Sends mails until every [`Mailer`] is gone and none waits. One that has to be tried again
+    /// holds up no other.
+    pub async fn run(self) {
+        let Self { mut queue, way } = self;
+        let way = Arc::new(way);
+        let mut under_way = JoinSet::new();
+        loop {
+            tokio::select! {
+                message = queue.recv(), if under_way.len() < UNDER_WAY_MAX => match message {
+                    Some(message) => {
+                        let way = Arc::clone(&way);
+                        under_way.spawn(async move { way.deliver(message).await });
+                    }
+                    None => break,
+                },
+                Some(_) = under_way.join_next() => {}
+            }
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+}
+
+impl Way {
+    async fn deliver(&self, message: Message) {
+        let sent = match self {
+            Self::Smtp { server, connections } => send(server, connections, message).await,
+            Self::Outbox(folder) => keep(folder, &message).await,
+        };
+        match sent {
+            Ok(()) => count("sent"),
+            Err(reason) => {
+                count("failed");
+                tracing::error!(reason, "a mail could not be sent and is lost");
             }
         }
     }
+}
 
-    async fn send(&self, message: Message) -> Result<(), String> {
-        match &self.way {
-            Way::Smtp(server) => {
-                let policy = ExponentialBuilder::default().with_jitter().with_max_times(SMTP_TRIES);
-                let send = || server.send(message.clone());
-                let sent = send.retry(policy).when(|error| !error.is_permanent()).await;
-                // The server's own words may quote the address.
-                sent.map(|_| ()).map_err(|error| match error.status() {
-                    Some(code) => format!("the server answered {code}"),
-                    None => "the server was not reached or did not understand".to_owned(),
-                })
-            }
-            Way::Outbox(folder) => {
-                let path = folder.join(format!("{}.eml", new_id(wall_clock_us())));
-                let bytes = message.formatted();
-                let task = tokio::task::spawn_blocking(move || write_private(&path, &bytes));
-                match task.await {
-                    Ok(written) => written.map_err(|error| error.to_string()),
-                    Err(_) => Err("the file was not written".to_owned()),
-                }
-            }
-        }
+/// Sends a mail, again and again while the server is away or busy.
+async fn send(
+    server: &AsyncSmtpTransport<Tokio1Executor>,
+    connections: &Semaphore,
+    message: Message,
+) -> Result<(), String> {
+    let policy = ExponentialBuilder::new()
+        .with_jitter()
+        .with_max_delay(SMTP_PAUSE_MAX)
+        .without_max_times()
+        .with_total_delay(Some(SMTP_PATIENCE));
+    let send = || async {
+        let _connection = connections.acquire().await;
+        server.send(message.clone()).await
+    };
+    let retried = |error: &lettre::transport::smtp::Error, _| {
+        count("retried");
+        tracing::warn!(reason = reason(error), "a mail could not be sent and is tried again");
+    };
+    let sent = send.retry(policy).when(|error| !error.is_permanent()).notify(retried).await;
+    sent.map(|_| ()).map_err(|error| reason(&error))
+}
+
+/// What went wrong, but for the server's own words, which may quote the address.
+fn reason(error: &lettre::transport::smtp::Error) -> String {
+    match error.status() {
+        Some(code) => format!("the server answered {code}"),
+        None if error.is_tls() => "there was no TLS with the server, or its certificate is not \
+                                   trusted"
+            .to_owned(),
+        None => "the server was not reached or did not understand".to_owned(),
+    }
+}
+
+/// Keeps a mail as a file of the outbox.
+async fn keep(folder: &Path, message: &Message) -> Result<(), String> {
+    let path = folder.join(format!("{}.eml", new_id(wall_clock_us())));
+    let bytes = message.formatted();
+    let task = tokio::task::spawn_blocking(move || write_private(&path, &bytes));
+    match task.await {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err("the file was not written".to_owned()),
     }
 }
 

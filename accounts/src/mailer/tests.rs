@@ -96,13 +96,13 @@ async fn a_mail_of_the_outbox_is_for_its_owner_only() {
     mailer.post(&mail("fr"), true);
     drop(mailer);
     postman.run().await;
-    let mut files: Vec<_> =
+    let files: Vec<_> =
         std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
     let texts: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     assert_eq!(texts.len(), 2);
-    assert!(texts[0].contains("Subject: =?utf-8?"), "Korean is encoded: {}", texts[0]);
-    assert!(texts[1].contains("Subject: Verify your e-mail"), "English for others: {}", texts[1]);
+    for subject in ["Subject: =?utf-8?", "Subject: Verify your e-mail"] {
+        assert!(texts.iter().any(|text| text.contains(subject)), "{subject}: {texts:?}");
+    }
     let mode = std::fs::metadata(&files[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

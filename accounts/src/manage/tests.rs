@@ -111,3 +111,11 @@ async fn a_webhook_is_set_replaced_and_cleared_for_a_project_that_exists() {
         assert_eq!(accounts.webhooks().await.unwrap(), []);
     }
 }
+
+#[test]
+fn of_a_webhook_only_the_host_is_told() {
+    for url in ["https://a.example", "https://a.example/k/s3cret", "https://a.example?k=s3cret#x"] {
+        assert_eq!(origin(url), "https://a.example");
+    }
+    assert_eq!(origin("/s3cret"), "");
+}

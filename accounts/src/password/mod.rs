@@ -9,6 +9,7 @@ use argon2::password_hash::phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// What a hash costs, and how many are made at once.
@@ -106,12 +107,17 @@ pub(crate) struct Passwords {
     argon2: Argon2<'static>,
     /// What the password of nobody is checked against.
     decoy: PasswordHash,
+    /// Whose blocking threads it uses; `None`: those of the caller's runtime.
+    runtime: Option<Handle>,
     threads: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
 impl Passwords {
-    pub(crate) fn new(settings: PasswordSettings) -> Result<Self, PasswordError> {
+    pub(crate) fn new(
+        settings: PasswordSettings,
+        runtime: Option<Handle>,
+    ) -> Result<Self, PasswordError> {
         let PasswordSettings { memory_kib, passes, lanes, threads, queue } = settings;
         let params = Params::new(memory_kib, passes, lanes, None);
         let params = params.map_err(|_| PasswordError::Settings)?;
@@ -121,6 +127,7 @@ impl Passwords {
         Ok(Self {
             decoy: hash(&argon2, b"")?,
             argon2,
+            runtime,
             threads: Arc::new(Semaphore::new(threads)),
             places: Arc::new(Semaphore::new(places)),
         })
@@ -152,11 +159,15 @@ impl Passwords {
             Arc::clone(&self.threads).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let argon2 = self.argon2.clone();
         // A caller who hangs up does not free the thread: the permits go with the work.
-        let task = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let result = work(&argon2);
             drop((thread, place));
             result
-        });
+        };
+        let task = match &self.runtime {
+            Some(runtime) => runtime.spawn_blocking(work),
+            None => tokio::task::spawn_blocking(work),
+        };
         task.await.map_err(|_| PasswordError::Failed)?
     }
 }
@@ -205,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_is_right() {
-        let passwords = Passwords::new(CHEAP).unwrap();
+        let passwords = Passwords::new(CHEAP, None).unwrap();
         let hash = passwords.hash(password("correct horse")).await.unwrap();
         let right = passwords.verify(password("correct horse"), Some(hash.clone())).await;
         assert_eq!(right, Ok(Verdict::Right { rehashed: None }));
@@ -216,9 +227,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_of_another_cost_is_right_and_made_anew() {
-        let old = Passwords::new(CHEAP).unwrap().hash(password("correct horse")).await.unwrap();
+        let old =
+            Passwords::new(CHEAP, None).unwrap().hash(password("correct horse")).await.unwrap();
         let settings = PasswordSettings { passes: 2, ..CHEAP };
-        let passwords = Passwords::new(settings).unwrap();
+        let passwords = Passwords::new(settings, None).unwrap();
         let verdict = passwords.verify(password("correct horse"), Some(old)).await.unwrap();
         let Verdict::Right { rehashed: Some(new) } = verdict else { panic!("{verdict:?}") };
         let verdict = passwords.verify(password("correct horse"), Some(new)).await;
@@ -228,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn who_finds_every_place_taken_is_told_so_at_once() {
         let settings = PasswordSettings { queue: 1, ..CHEAP };
-        let passwords = Passwords::new(settings).unwrap();
+        let passwords = Passwords::new(settings, None).unwrap();
         let thread = passwords.threads.clone().acquire_owned().await.unwrap();
         let one_place = passwords.places.clone().acquire_owned().await.unwrap();
         let waiting = tokio::spawn({
@@ -244,9 +256,19 @@ mod tests {
         assert!(passwords.hash(password("goes on")).await.is_ok());
     }
 
+    #[tokio::test]
+    async fn passwords_are_hashed_on_the_runtime_that_is_named() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let passwords = Passwords::new(CHEAP, Some(runtime.handle().clone())).unwrap();
+        assert!(passwords.hash(password("correct horse")).await.is_ok());
+        runtime.shutdown_background();
+        let refused = passwords.hash(password("correct horse")).await;
+        assert_eq!(refused, Err(PasswordError::Failed));
+    }
+
     #[test]
     fn debug_shows_neither_password_nor_hash() {
-        let passwords = Passwords::new(CHEAP).unwrap();
+        let passwords = Passwords::new(CHEAP, None).unwrap();
         let shown = format!("{:?} {:?} {:?}", passwords, passwords.decoy, password("s3cret"));
         assert!(!shown.contains("s3cret") && !shown.contains("$argon2"), "{shown}");
     }
@@ -258,7 +280,7 @@ mod tests {
             PasswordSettings { passes: 0, ..CHEAP },
             PasswordSettings { lanes: 0, ..CHEAP },
         ] {
-            assert_eq!(Passwords::new(settings).unwrap_err(), PasswordError::Settings);
+            assert_eq!(Passwords::new(settings, None).unwrap_err(), PasswordError::Settings);
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::field::{Wrong, text};
 
 /// Bytes of an address and of its local part: RFC 5321, section 4.5.3.1.
-const ADDRESS_BYTES_MAX: usize = 254;
+pub(crate) const ADDRESS_BYTES_MAX: usize = 254;
 const LOCAL_BYTES_MAX: usize = 64;
 const LABEL_BYTES_MAX: usize = 63;
 

@@ -28,13 +28,16 @@ impl People {
         let now_us = self.core.clock.now_us();
         let counted = self.core.logins.count_address(from, now_us);
         counted.map_err(PeopleError::TooManyRequests)?;
-        let found = google.check(&token).await.map_err(|error| match error {
+        let found = google.check(&token).await;
+        if found != Err(GoogleError::BadToken) {
+            self.core.logins.forgive_address(from);
+        }
+        let found = found.map_err(|error| match error {
             GoogleError::BadToken => PeopleError::BadCredentials,
             GoogleError::Unavailable => {
                 PeopleError::Unavailable("Google's keys cannot be fetched; try again shortly")
             }
         })?;
-        self.core.logins.forgive_address(from);
         let person = self.google_person(found).await?;
         self.must_be_allowed_in(&person)?;
         self.sign_in(&person, "signed in with Google").await

@@ -94,8 +94,9 @@ impl People {
         let mut tries = Tries::default();
         loop {
             let Stored { version, value: mut person } = self.to_reset(&token).await?;
+            let old = person.user.clone();
             person.set_password(hash.clone());
-            if self.save(version, &person, "password reset").await? {
+            if self.save(version, &old, &person, "password reset").await? {
                 return Ok(());
             }
             tries.again().await?;
@@ -129,8 +130,9 @@ impl People {
             if person.user.is_verified {
                 return Err(PeopleError::AlreadyVerified);
             }
+            let old = person.user.clone();
             person.user.is_verified = true;
-            if self.save(version, &person, "address verified").await? {
+            if self.save(version, &old, &person, "address verified").await? {
                 return Ok(person.user);
             }
             tries.again().await?;
@@ -141,13 +143,14 @@ impl People {
     async fn save(
         &self,
         version: u64,
+        old: &User,
         person: &Person,
         description: &str,
     ) -> Result<bool, PeopleError> {
         let user = &person.user;
         let person = Person { updated_us: self.core.clock.now_us(), ..person.clone() };
         let entry = Entry::new("update", user.actor(), user.resource(), description);
-        let row = self.core.audit.row(entry).await?;
+        let row = self.core.audit.row(entry.with_difference(old, user)).await?;
         let change = documents::replace(Kind::User, user.id.to_string(), version, &person)?;
         Ok(self.core.store.change(vec![change], vec![row]).await?)
     }

@@ -114,6 +114,17 @@ pub(crate) struct Person {
     pub(crate) updated_us: Micros,
 }
 
+/// A person like any other, who is nobody.
+pub(super) const DECOY: &str = r#"{"user":{"id":"00000000-0000-0000-0000-000000000000",
+"email":"nobody@example.com","name":"Nobody","role":"advertiser","budget":0,"credit":0,
+"campaign_count":0,"creative_count":0,"placement_count":0,"is_active":false,"is_superuser":false,
+"is_verified":false,"permissions":{},"preferences":{"etc":{"language":"ko"},"notification_methods":
+{"email":true,"slack":false,"sms":false},"notification_methods_data":{"slack":"","sms":""},
+"notifications":{"attribute_deleted":true,"campaign_finished":true,"publish_approval":true,
+"publish_request":true}}},
+"password":"$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+"generation":0,"created_us":1737092362000000,"updated_us":1737092362000000}"#;
+
 impl Person {
     /// Sets another password; every token dies.
     pub(crate) fn set_password(&mut self, password: PasswordHash) {
@@ -132,4 +143,15 @@ impl Person {
 pub(crate) enum EmailOwner {
     User(Uuid),
     BackOffice(i64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoy_is_a_person() {
+        let decoy: Person = serde_json::from_str(DECOY).unwrap();
+        assert!(decoy.user.id.is_nil() && decoy.password.is_some());
+    }
 }

@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
-use crate::{read_private, write_private};
+use crate::file::create_private;
+use crate::read_private;
 
 /// Bytes of a secret: 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
@@ -76,22 +77,37 @@ impl TokenSecrets {
         Ok(Self { signing: EncodingKey::from_secret(first.as_bytes()), accepted })
     }
 
-    /// The secret of a file (mode 0600), one to a line; makes the file at the first use.
+    /// The secrets of a file (mode 0600), one to a line.
     ///
     /// # Errors
-    /// [`SecretError`], above all when others than the owner may read the file.
-    pub fn load_or_create(path: &Path) -> Result<Self, SecretError> {
+    /// [`SecretError`], above all when there is no file, or others than the owner may read it.
+    pub fn load(path: &Path) -> Result<Self, SecretError> {
         let io = |source| SecretError::Io { path: path.to_owned(), source };
-        let text = match read_private(path).map_err(io)? {
-            Some(text) => text,
-            None => {
-                let secret = generate()?;
-                write_private(path, format!("{secret}\n").as_bytes()).map_err(io)?;
-                secret
-            }
+        let none = || {
+            let text = "there is no such file; make one with `openssl rand -base64 48`, mode 0600";
+            io(io::Error::new(io::ErrorKind::NotFound, text))
         };
+        let text = read_private(path).map_err(io)?.ok_or_else(none)?;
         let secrets: Vec<String> = text.lines().map(str::to_owned).collect();
         Self::new(&secrets)
+    }
+
+    /// The secrets of a file, made with one at the first use.
+    ///
+    /// # Errors
+    /// As [`Self::load`], but for the missing file.
+    pub fn load_or_create(path: &Path) -> Result<Self, SecretError> {
+        let io = |source| SecretError::Io { path: path.to_owned(), source };
+        if read_private(path).map_err(io)?.is_none() {
+            // Where another process is faster, its secret is the one of the file.
+            create_private(path, format!("{}\n", generate()?).as_bytes()).map_err(io)?;
+        }
+        Self::load(path)
+    }
+
+    /// A secret that nobody else has, for who neither makes nor checks tokens of others.
+    pub(crate) fn of_this_process() -> Result<Self, SecretError> {
+        Self::new(&[generate()?])
     }
 }
 
@@ -141,7 +157,23 @@ mod tests {
         TokenSecrets::load_or_create(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), first);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(TokenSecrets::load(&path).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(TokenSecrets::load_or_create(&path), Err(SecretError::Io { .. })));
+        let missing = TokenSecrets::load(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(missing.contains("there is no such file"), "{missing}");
+    }
+
+    #[test]
+    fn who_asks_for_a_missing_secret_at_once_gets_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.secret");
+        let load = || TokenSecrets::load_or_create(&path).unwrap().signing.as_bytes().to_vec();
+        let all: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(load)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|secret| *secret == all[0]));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 }

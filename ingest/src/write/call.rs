@@ -6,7 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use millrace_accounts::Principal;
 use millrace_schema::error::{ErrorCode, ItemErrors};
-use millrace_schema::limits::IDEMPOTENCY_KEY_BYTES;
+use millrace_schema::limits::{IDEMPOTENCY_KEY_BYTES, Limits};
 use millrace_schema::parse::{Format, Parsed};
 
 use crate::context::Context;
@@ -55,6 +55,14 @@ impl Call {
 
     pub(super) fn idempotency_key(&self) -> Option<&[u8]> {
         self.idempotency_key.as_ref().map(HeaderValue::as_bytes)
+    }
+
+    /// The limit on the body, on the wire and decoded alike: that of a log call is one item.
+    pub(super) fn body_bytes_max(&self, limits: &Limits) -> usize {
+        match self.route {
+            Route::AdLog | Route::Activity => limits.item_bytes.min(limits.body_bytes),
+            _ => limits.body_bytes,
+        }
     }
 
     /// The good items, if they may be accepted although others are bad, and what is wrong with

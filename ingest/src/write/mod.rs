@@ -4,6 +4,7 @@ mod call;
 mod deletion;
 mod devices;
 mod events;
+mod log;
 mod profiles;
 mod submit;
 mod users;
@@ -38,7 +39,7 @@ thread_local! {
 /// Answers a call that writes.
 ///
 /// # Errors
-/// Everything but a 202.
+/// Everything but a 202, or the 200 of a log call.
 pub(crate) async fn answer(
     ctx: &Arc<Context>,
     route: Route,
@@ -50,15 +51,15 @@ pub(crate) async fn answer(
     if let Some(rates) = &ctx.rates {
         rates.check(call.project(), Instant::now())?;
     }
-    let config = &ctx.config;
-    let limit_bytes = config.limits.body_bytes;
-    let body = body::read(body, &ctx.admission, limit_bytes, config.body_timeout).await?;
+    let limit_bytes = call.body_bytes_max(&ctx.config.limits);
+    let body = body::read(body, &ctx.admission, limit_bytes, ctx.config.body_timeout).await?;
     ctx.metrics.of(route).body(body.bytes.len());
     match route {
         Route::Deletion => deletion::answer(ctx, &call, body, deletion::one_user).await,
         Route::BulkDeletion => deletion::answer(ctx, &call, body, deletion::many_users).await,
         Route::Profiles => submit::answer(ctx, &call, body, profiles::submit).await,
         Route::Devices => submit::answer(ctx, &call, body, devices::submit).await,
+        Route::AdLog | Route::Activity => log::answer(ctx, &call, body).await,
         _ => submit::answer(ctx, &call, body, events::submit).await,
     }
 }
@@ -88,7 +89,7 @@ async fn work<T: Send + 'static>(
         if call.encoding == Encoding::Identity {
             return Ok((work(&ctx, &call, &bytes, &mut parser)?, permit));
         }
-        let limit_bytes = ctx.config.limits.body_bytes;
+        let limit_bytes = call.body_bytes_max(&ctx.config.limits);
         let decoded = decode::decode(call.encoding, &bytes, limit_bytes, &mut permit)?;
         drop(bytes);
         Ok((work(&ctx, &call, &decoded, &mut parser)?, permit))

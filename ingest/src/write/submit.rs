@@ -104,7 +104,7 @@ pub(super) fn batch_for(items: usize, body: &[u8]) -> Batch {
     Batch::with_capacity(items, body.len().saturating_add(items * RECORD_OVERHEAD_BYTES))
 }
 
-/// Adds a record under the key of its user, or of its device if it has none.
+/// Adds a record under the key of its user; of its device, its job or its own if it has none.
 pub(super) fn push(
     batch: &mut Batch,
     partitions: u32,
@@ -119,6 +119,7 @@ pub(super) fn push(
             user::write_device_key(out, project, &device.device_id);
         }
         Body::Job(job) => user::write_user_key(out, project, &job.job.to_string()),
+        Body::Refused(refused) => user::write_user_key(out, project, &refused.id),
         body => user::write_user_key(out, project, body.user().unwrap_or_default()),
     };
     batch.push(topic, partitions, key, |out| record.encode(out));

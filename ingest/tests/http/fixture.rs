@@ -17,6 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::people::SignIn;
+
 /// The project of the fixture's key.
 pub(crate) const PROJECT: &str = "p 1";
 /// The same, as a query parameter.
@@ -29,7 +31,7 @@ pub(crate) struct Fixture {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) key: String,
     signer: Signer,
-    pub(crate) _dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// An answer, as it came.
@@ -66,12 +68,17 @@ impl Fixture {
 
     /// A fixture whose revocations were never read, on a log that is ready under `checks`.
     pub(crate) async fn unread(checks: Vec<Check>) -> Self {
-        Self::start(config(), None, checks, false).await
+        Self::start(config(), None, checks, false, None).await
+    }
+
+    /// A fixture where people sign in.
+    pub(crate) async fn of_people(config: Config, sign_in: SignIn) -> Self {
+        Self::start(config, None, Vec::new(), true, Some(sign_in)).await
     }
 
     /// A fixture over the embedded log, or another.
     pub(crate) async fn with(config: Config, log: Option<Arc<dyn Log>>) -> Self {
-        Self::start(config, log, Vec::new(), true).await
+        Self::start(config, log, Vec::new(), true, None).await
     }
 
     async fn start(
@@ -79,6 +86,7 @@ impl Fixture {
         log: Option<Arc<dyn Log>>,
         checks: Vec<Check>,
         read: bool,
+        sign_in: Option<SignIn>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = log.unwrap_or_else(|| {
@@ -93,17 +101,21 @@ impl Fixture {
             verifier.refresh(&store).await.unwrap();
         }
         let store = Arc::new(store);
+        let identity = match sign_in {
+            Some(sign_in) => Some(sign_in.identity(store.clone(), dir.path()).await),
+            None => None,
+        };
         let parts = Parts {
             log: Arc::clone(&log),
             receipt_keys: ReceiptKeys::new(store.clone()),
             store: store.clone(),
             verifier: Arc::clone(&verifier),
+            identity,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             readiness: Arc::new(Readiness::new(Arc::clone(&log), checks)),
         };
         let server = millrace_ingest::start(config, parts).await.unwrap();
-        let mut fixture =
-            Self { server, log, store, verifier, key: String::new(), signer, _dir: dir };
+        let mut fixture = Self { server, log, store, verifier, key: String::new(), signer, dir };
         fixture.key = fixture.mint(PROJECT, &Scope::ALL, None).1;
         fixture
     }

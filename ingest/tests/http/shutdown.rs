@@ -23,7 +23,7 @@ async fn a_request_held_open_by_its_last_byte_is_finished() {
     let mut held = fixture.being_read(ONE.len()).await;
     held.send(&ONE[..ONE.len() - 1]).await;
 
-    let Fixture { server, log, _dir: dir, .. } = fixture;
+    let Fixture { server, log, dir, .. } = fixture;
     let shutdown = tokio::spawn(server.shutdown());
     assert!(idle.try_answer(false).await.is_none(), "idle connections are closed");
     while TcpStream::connect(addr).await.is_ok() {

@@ -42,7 +42,9 @@ impl Buckets {
         append_us: i64,
     ) -> (Group, Vec<Vec<u64>>) {
         let bytes: usize = requests.iter().map(|request| request.bytes).sum();
-        let batches = bytes / BATCH_BYTES + requests.len().min(self.0.len());
+        let records: usize = requests.iter().map(|request| request.batch.len()).sum();
+        // Room that is too small would double, and be kept so as long as readers may ask for it.
+        let batches = bytes / BATCH_BYTES + records.min(self.0.len());
         let room = Vec::with_capacity(bytes + BATCH_HEADER * batches);
         let mut layout = Layout { bytes: room, batches: Vec::new(), header, start, append_us };
         let mut touched = Vec::new();

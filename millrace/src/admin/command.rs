@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::replay::replay;
 use super::reply::{KeyReply, ProjectReply, Reply, WebhookReply};
+use super::users::{UserCommand, Users};
 
 /// Bytes of a webhook's address.
 const URL_BYTES_MAX: usize = 2048;
@@ -22,6 +23,7 @@ const URL_BYTES_MAX: usize = 2048;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     Accounts(AccountCommand),
+    Users(UserCommand),
     Ledger,
     Replay,
 }
@@ -45,6 +47,7 @@ pub(crate) enum AccountCommand {
 #[derive(Clone)]
 pub(crate) struct Backend {
     pub(crate) accounts: Accounts,
+    pub(crate) users: Users,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
 }
@@ -54,6 +57,7 @@ impl Command {
     pub(crate) async fn execute(self, backend: &Backend) -> Result<Reply> {
         match self {
             Self::Accounts(command) => command.execute(&backend.accounts).await,
+            Self::Users(command) => command.execute(&backend.users).await,
             Self::Ledger => ledger(&*backend.log, &*backend.store).await,
             Self::Replay => replay(&*backend.log, &*backend.store).await,
         }

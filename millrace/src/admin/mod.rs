@@ -10,10 +10,12 @@ mod ledger;
 mod replay;
 mod reply;
 mod server;
+mod users;
 
 pub(crate) use client::send;
 pub(crate) use command::{AccountCommand, Backend, Command, ledger};
 pub(crate) use ledger::broken_identity;
 pub(crate) use replay::replay;
-pub(crate) use reply::{KeyReply, ProjectReply, Reply, WebhookReply};
+pub(crate) use reply::{KeyReply, ProjectReply, Reply, UserReply, WebhookReply};
 pub(crate) use server::AdminSocket;
+pub(crate) use users::{UserCommand, Users};

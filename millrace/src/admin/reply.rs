@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use millrace_accounts::{ApiKey, NewKey, Project, Scope, Webhook};
+use millrace_accounts::{ApiKey, NewKey, PersonRow, Project, Role, Scope, User, Webhook};
 use millrace_ingest::PartitionLedger;
 use millrace_schema::time::format_us;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,10 @@ pub(crate) enum Reply {
     Revoked { id: Uuid },
     Webhook(WebhookReply),
     Webhooks(Vec<WebhookReply>),
+    User(UserReply),
+    Users(Vec<UserReply>),
+    Deactivated { email: String },
+    PasswordSet { email: String },
     Ledger { partitions: Vec<PartitionLedger> },
     Replay { partitions: usize, records: u64 },
 }
@@ -35,6 +39,10 @@ impl Reply {
             Self::Revoked { id } => json!({ "id": id, "revoked": true }),
             Self::Webhook(webhook) => json!(webhook),
             Self::Webhooks(webhooks) => json!({ "webhooks": webhooks }),
+            Self::User(user) => json!(user),
+            Self::Users(users) => json!({ "users": users }),
+            Self::Deactivated { email } => json!({ "email": email, "is_active": false }),
+            Self::PasswordSet { email } => json!({ "email": email, "password_set": true }),
             Self::Ledger { partitions } => json!({ "partitions": partitions }),
             Self::Replay { partitions, records } => {
                 json!({ "partitions": partitions, "records": records })
@@ -110,5 +118,55 @@ impl fmt::Debug for KeyReply {
             .field("id", &self.id)
             .field("project_id", &self.project_id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Somebody, as they are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserReply {
+    /// A UUID; of the back office a number.
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) name: Option<String>,
+    /// `advertiser`, `retailer`, `admin`; of the back office `back_office`, `audit`.
+    pub(crate) role: String,
+    pub(crate) is_superuser: bool,
+    pub(crate) is_active: bool,
+    /// `None`: of the back office nobody asks.
+    pub(crate) is_verified: Option<bool>,
+}
+
+impl From<User> for UserReply {
+    fn from(user: User) -> Self {
+        let role = match user.role {
+            Role::Advertiser => "advertiser",
+            Role::Retailer => "retailer",
+            Role::Admin => "admin",
+        };
+        Self {
+            id: user.id.to_string(),
+            email: user.email,
+            name: user.name,
+            role: role.to_owned(),
+            is_superuser: user.is_superuser,
+            is_active: user.is_active,
+            is_verified: Some(user.is_verified),
+        }
+    }
+}
+
+impl From<PersonRow> for UserReply {
+    fn from(person: PersonRow) -> Self {
+        let PersonRow { user, r#type: kind, deleted_at, .. } = person;
+        let name = format!("{} {}", user.first_name, user.last_name);
+        Self {
+            id: user.id.to_string(),
+            email: user.email,
+            name: Some(name.trim().to_owned()),
+            role: if kind == 1 { "back_office" } else { "audit" }.to_owned(),
+            is_superuser: false,
+            is_active: deleted_at.is_none(),
+            is_verified: None,
+        }
     }
 }

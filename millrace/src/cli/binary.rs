@@ -26,7 +26,7 @@ impl IngestCli {
         let cli = Self::try_parse()?;
         let cluster = &cli.common.cluster;
         let missing = cluster.problem().or_else(|| cluster.missing("ingest"));
-        match missing.or_else(|| cli.options.front.problem()) {
+        match missing.or_else(|| cli.options.problem()) {
             Some(problem) => Err(Self::command().error(ErrorKind::ValueValidation, problem)),
             None => Ok(cli),
         }

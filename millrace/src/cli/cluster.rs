@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// Never a flag: others would see it in the list of processes.
 const PASSWORD_VARIABLE: &str = "MILLRACE_CQL_PASSWORD";
@@ -134,7 +135,8 @@ impl std::str::FromStr for Addresses {
 }
 
 /// A password. Shown to nobody.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Password(pub(crate) String);
 
 impl fmt::Debug for Password {

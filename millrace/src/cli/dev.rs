@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::front::FrontOptions;
+use super::identity::IdentityOptions;
 use super::webhook::WebhookOptions;
 use super::worker::{EventRetention, ReceiptOptions};
 
@@ -11,6 +12,7 @@ use super::worker::{EventRetention, ReceiptOptions};
 #[command(after_help = "\
 Examples:
   millrace dev
+  millrace dev --smtp-url smtp://mail.example.com:25 --public-url https://app.example.com
   millrace dev --data /var/lib/millrace --listen 0.0.0.0:8080
   millrace dev --json --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0
   millrace dev --kafka 127.0.0.1:9092 --cql 127.0.0.1:9042    (after `millrace migrate`)
@@ -22,6 +24,8 @@ pub(crate) struct DevOptions {
     #[command(flatten)]
     pub(crate) front: FrontOptions,
     #[command(flatten)]
+    pub(crate) identity: IdentityOptions,
+    #[command(flatten)]
     pub(crate) events: EventRetention,
     #[command(flatten)]
     pub(crate) receipts: ReceiptOptions,
@@ -29,6 +33,13 @@ pub(crate) struct DevOptions {
     pub(crate) webhooks: WebhookOptions,
     #[command(flatten)]
     pub(crate) embedded: EmbeddedLogOptions,
+}
+
+impl DevOptions {
+    /// What contradicts itself.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.front.problem().or_else(|| self.identity.problem())
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use millrace_schema::limits::Limits;
+use millrace_schema::net::Net;
 
 use super::process::ProcessOptions;
 
@@ -15,6 +16,12 @@ pub(crate) struct FrontOptions {
     #[arg(long, env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     #[arg(hide_env_values = true)]
     pub(crate) listen: SocketAddr,
+
+    /// A net of proxies, as 10.0.0.0/8, that may say in X-Forwarded-For whom a request is from;
+    /// may be repeated
+    #[arg(long = "trusted-proxy", env = "MILLRACE_TRUSTED_PROXY", hide_env_values = true)]
+    #[arg(value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<Net>,
 
     #[command(flatten)]
     pub(crate) process: ProcessOptions,

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::front::FrontOptions;
+use super::identity::IdentityOptions;
 
 /// How a front door of a cluster runs.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   millrace ingest --kafka b1:9092,b2:9092 --cql n1:9042,n2:9042 --verify-key signing.pub.pem
+  millrace ingest --verify-key a.pem --token-secrets-file token.secret \
+    --smtp-url smtp://mail.example.com:25 --public-url https://app.example.com
   millrace ingest --json --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --verify-key a.pem
 
 With --json one line {\"url\", \"admin_url\"} is printed when it listens; /readyz says when it is
@@ -25,4 +28,13 @@ pub(crate) struct IngestOptions {
 
     #[command(flatten)]
     pub(crate) front: FrontOptions,
+    #[command(flatten)]
+    pub(crate) identity: IdentityOptions,
+}
+
+impl IngestOptions {
+    /// What contradicts itself, or is missing.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.front.problem().or_else(|| self.identity.problem_without_folder())
+    }
 }

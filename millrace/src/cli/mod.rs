@@ -6,9 +6,11 @@ mod cluster;
 mod deletion;
 mod dev;
 mod front;
+mod identity;
 mod ingest;
 mod migrate;
 mod process;
+mod user;
 mod webhook;
 mod worker;
 
@@ -28,8 +30,10 @@ pub(crate) use self::deletion::{
 };
 pub(crate) use self::dev::DevOptions;
 pub(crate) use self::front::FrontOptions;
+pub(crate) use self::identity::{GoogleOptions, IdentityOptions, MailOptions};
 pub(crate) use self::ingest::IngestOptions;
 pub(crate) use self::migrate::{Dialect, MigrateOptions};
+use self::user::UserCommand;
 pub(crate) use self::webhook::WebhookOptions;
 pub use self::worker::Role;
 pub(crate) use self::worker::{EventRetention, WorkerOptions, WorkerSettings};
@@ -89,8 +93,8 @@ impl Cli {
     fn problem(&self) -> Option<String> {
         let cluster = &self.common.cluster;
         let own = match &self.command {
-            Command::Dev(options) => options.front.problem(),
-            Command::Ingest(options) => cluster.missing("ingest").or(options.front.problem()),
+            Command::Dev(options) => options.problem(),
+            Command::Ingest(options) => cluster.missing("ingest").or(options.problem()),
             Command::Worker(options) => {
                 cluster.missing("worker").or(options.settings.problem(&options.roles))
             }
@@ -149,6 +153,9 @@ pub(crate) enum Command {
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make and list those who sign in, set their passwords, and let them sign in no more
+    #[command(subcommand)]
+    User(UserCommand),
     /// Erase people, follow the jobs, and check their receipts; of a server anywhere
     #[command(subcommand)]
     Deletion(DeletionCommand),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use millrace_client::Net;
+use millrace_schema::net::Net;
 
 /// Where receipts may be sent.
 #[derive(Clone, Debug, Args)]

@@ -33,15 +33,18 @@ impl Greeting {
     pub(super) fn to_text(&self) -> String {
         let (url, admin_url) = (url(self.listen), url(self.admin_listen));
         let Demo { project_id, api_key } = &self.demo;
+        let data = self.data.display();
         let mut out = format!(
             "Millrace is ready.\n\n\
              API      {url}\n\
              Admin    {admin_url}/metrics  {admin_url}/ledger\n\
-             Data     {}\n\
+             Data     {data}\n\
              Project  {project_id}\n\
              Key      {api_key}\n\n\
-             Paste these into another terminal, one after another:\n",
-            self.data.display()
+             Who signs in at {url}/auth/jwt/login is made by\n  \
+             millrace --data {data} user create --email EMAIL --name NAME --role admin --admin \
+             --password-stdin < FILE\n\n\
+             Paste these into another terminal, one after another:\n"
         );
         for (what, path, body) in CALLS {
             // An answer without a line end would run into the next prompt.
@@ -118,6 +121,14 @@ mod tests {
             "api_key": "the-key",
         });
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn people_are_told_how_to_make_the_first_admin() {
+        let text = greeting().to_text();
+        let command = "  millrace --data ./millrace-data user create --email EMAIL --name NAME \
+                       --role admin --admin --password-stdin < FILE\n";
+        assert!(text.contains(command), "{text}");
     }
 
     #[test]

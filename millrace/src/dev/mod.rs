@@ -4,12 +4,13 @@
 mod demo;
 mod greeting;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use millrace_accounts::{AccountError, Accounts, Verifier};
+use millrace_accounts::{AccountError, Accounts, TokenSecrets, Verifier};
 use millrace_ingest::Readiness;
 use millrace_schema::Topic;
 use millrace_store::StoreError;
@@ -19,13 +20,13 @@ use tokio::task::JoinSet;
 pub(crate) use self::demo::Demo;
 use self::greeting::Greeting;
 use crate::Wrap;
-use crate::admin::{AdminSocket, Backend};
+use crate::admin::{AdminSocket, Backend, Users};
 use crate::cli::{Common, DevOptions};
 use crate::engines::{Engines, cluster, embedded};
 use crate::folder::{DataFolder, Layout};
 use crate::keys::{Issuer, Keys};
 use crate::priority::yield_to_the_front_door;
-use crate::serve::{self, Front, Host, RUNTIME_GRACE, Running, Service};
+use crate::serve::{self, Front, Host, Own, RUNTIME_GRACE, Running, Service, SignIn};
 
 /// How often a start looks whether what it waits for is there.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -40,8 +41,10 @@ pub(crate) fn run(data: &Path, common: &Common, options: &DevOptions, wrap: Wrap
     let folder = DataFolder::open(Layout::new(data))?;
     // Workers block on the store; on threads of their own they do not hold up requests.
     let back = serve::runtime("workers", yield_to_the_front_door)?;
-    let dev = Dev { folder: &folder, common, options, back: &back };
+    let hashing = serve::hashing()?;
+    let dev = Dev { folder: &folder, common, options, back: &back, hashing: &hashing };
     let result = serve::run(&dev, wrap);
+    hashing.shutdown_timeout(RUNTIME_GRACE);
     back.shutdown_timeout(RUNTIME_GRACE);
     result
 }
@@ -50,7 +53,10 @@ struct Dev<'o> {
     folder: &'o DataFolder,
     common: &'o Common,
     options: &'o DevOptions,
+    /// Where the workers work.
     back: &'o Runtime,
+    /// Where passwords are hashed.
+    hashing: &'o Runtime,
 }
 
 impl Service for Dev<'_> {
@@ -67,9 +73,12 @@ impl Service for Dev<'_> {
         let issuer = self.issuer()?;
         let deliveries = serve::deliveries(host, &self.options.webhooks, &issuer)?;
         let (engines, options) = (host.engines, &self.options.front);
-        let accounts = keys.accounts(Arc::clone(&engines.accounts));
+        let bound = Front::bind(options).await?;
+        let sign_in = self.sign_in(host, bound.addr())?;
+        let users = Users::new(Arc::clone(&sign_in.core))?;
+        let accounts = keys.accounts(Arc::clone(&engines.accounts), sign_in.core.audit());
         let socket = AdminSocket::bind(self.folder.layout())?;
-        let front = Front::open(host, options, Arc::clone(&keys.verifier)).await?;
+        let front = Front::open(host, bound, Arc::clone(&keys.verifier), Some(sign_in));
         let workers = {
             let _on_their_threads = self.back.enter();
             let events = &self.options.events;
@@ -79,11 +88,13 @@ impl Service for Dev<'_> {
         let mut background = JoinSet::new();
         background.spawn(front.honour_keys(host, options));
         background.spawn_on(deliveries, self.back.handle());
-        background.spawn(socket.serve(Backend { accounts: accounts.clone(), log, store }));
+        let backend = Backend { accounts: accounts.clone(), users, log, store };
+        background.spawn(socket.serve(backend));
         Ok(Running {
             greeting: Box::pin(self.greeting(host, &front, accounts, keys.verifier)),
             readiness: front.readiness,
             server: Some(front.server),
+            postman: front.postman,
             workers: Some(workers),
             background,
             admin: JoinSet::new(),
@@ -96,6 +107,17 @@ impl Service for Dev<'_> {
 }
 
 impl Dev<'_> {
+    /// Those who sign in.
+    fn sign_in(&self, host: &Host<'_>, listen: SocketAddr) -> Result<SignIn> {
+        let (layout, options) = (self.folder.layout(), &self.options.identity);
+        let secrets = match options.tokens.secrets()? {
+            Some(secrets) => secrets,
+            None => TokenSecrets::load_or_create(&layout.token_secret())?,
+        };
+        let own = Own { listen, outbox: Some(&layout.outbox()) };
+        SignIn::open(host, options, &own, secrets, self.hashing.handle().clone())
+    }
+
     /// Who signs receipts: with the key of the data folder, unless another is named.
     fn issuer(&self) -> Result<Issuer> {
         let receipts = &self.options.receipts;

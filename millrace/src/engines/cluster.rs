@@ -33,6 +33,7 @@ pub(crate) fn open(common: &Common, front: Option<&FrontOptions>) -> Result<Engi
     Ok(Engines {
         log: Arc::new(log),
         accounts: Arc::new(store.clone()),
+        documents: Arc::new(store.clone()),
         store: Arc::new(store),
         failed,
         store_health: Some(Arc::new(move || reached.health())),

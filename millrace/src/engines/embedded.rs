@@ -29,8 +29,9 @@ pub(crate) fn open(folder: &DataFolder, config: Config) -> Result<Engines> {
         }
     });
     let accounts = Arc::new(store.clone());
+    let documents = Arc::new(store.clone());
     let (log, store) = (Arc::new(log), Arc::new(store));
-    Ok(Engines { log, store, accounts, failed, store_health: None })
+    Ok(Engines { log, store, accounts, documents, failed, store_health: None })
 }
 
 /// The engines as a server left them.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use millrace_log::Log;
-use millrace_store::{AccountStore, Store};
+use millrace_store::{AccountStore, DocumentStore, Store};
 
 pub(crate) use self::verify::Verification;
 
@@ -30,6 +30,8 @@ pub struct Engines {
     pub store: Arc<dyn Store>,
     /// Where projects and keys are.
     pub accounts: Arc<dyn AccountStore>,
+    /// Where people are, and the audit log.
+    pub documents: Arc<dyn DocumentStore>,
     /// When to give up.
     pub failed: Failed,
     /// Whether the store is reached; `None` where it is in this process.

@@ -7,8 +7,6 @@ use millrace_schema::limits::Limits;
 use crate::cli::{DevOptions, EventRetention, FrontOptions};
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
-/// About one commit of a worker on a database: more would take longer than a pause may.
-const REMOTE_BATCH_BYTES: usize = 256 * 1024;
 
 pub(crate) fn embedded_log(
     partitions: u32,
@@ -26,7 +24,7 @@ pub(crate) fn embedded_log(
 }
 
 pub(super) fn ingest(options: &FrontOptions) -> millrace_ingest::Config {
-    let FrontOptions { listen, process, limits, timeouts } = options;
+    let FrontOptions { listen, trusted_proxies, process, limits, timeouts } = options;
     millrace_ingest::Config {
         listen: *listen,
         admin_listen: process.admin_listen,
@@ -38,14 +36,13 @@ pub(super) fn ingest(options: &FrontOptions) -> millrace_ingest::Config {
         connections_max: limits.connections_max.get(),
         admission_bytes: limits.admission_bytes,
         rate_items_per_s: limits.rate_items_per_s,
+        trusted_proxies: trusted_proxies.clone(),
     }
 }
 
-pub(super) fn workers(options: &EventRetention, remote: bool) -> millrace_workers::Config {
-    let default = millrace_workers::Config::default();
+pub(super) fn workers(options: &EventRetention) -> millrace_workers::Config {
     millrace_workers::Config {
         event_retention_us: i64::from(options.event_retention_days) * DAY_US,
-        batch_bytes: if remote { REMOTE_BATCH_BYTES } else { default.batch_bytes },
-        ..default
+        ..millrace_workers::Config::default()
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use millrace_accounts::{ReceiptKeys, Verifier, watch};
-use millrace_ingest::{Check, Parts, Problem, Readiness, Server};
+use millrace_ingest::{Bound, Check, Parts, Problem, Readiness, Server};
+use tokio::task::JoinHandle;
 
-use super::{Host, config};
+use super::{Host, SignIn, config};
 use crate::cli::FrontOptions;
 use crate::engines::{Engines, Verification};
 
@@ -15,15 +16,27 @@ use crate::engines::{Engines, Verification};
 pub(crate) struct Front {
     pub(crate) server: Server,
     pub(crate) readiness: Arc<Readiness>,
+    /// Sends mails until the server is gone and none waits.
+    pub(crate) postman: Option<JoinHandle<()>>,
     verifier: Arc<Verifier>,
 }
 
 impl Front {
-    pub(crate) async fn open(
+    /// Takes the addresses of a front door.
+    pub(crate) async fn bind(options: &FrontOptions) -> Result<Bound> {
+        Ok(Bound::bind(config::ingest(options)).await?)
+    }
+
+    pub(crate) fn open(
         host: &Host<'_>,
-        options: &FrontOptions,
+        bound: Bound,
         verifier: Arc<Verifier>,
-    ) -> Result<Self> {
+        sign_in: Option<SignIn>,
+    ) -> Self {
+        let (identity, postman) = match sign_in {
+            Some(SignIn { identity, postman, .. }) => (Some(identity), Some(postman)),
+            None => (None, None),
+        };
         let engines = host.engines;
         let checks = checks(engines, Arc::clone(&host.verification), Arc::clone(&verifier));
         let readiness = Arc::new(Readiness::new(Arc::clone(&engines.log), checks));
@@ -32,11 +45,12 @@ impl Front {
             store: Arc::clone(&engines.store),
             verifier: Arc::clone(&verifier),
             receipt_keys: ReceiptKeys::new(Arc::clone(&engines.accounts)),
+            identity,
             metrics: host.recorder.clone(),
             readiness: Arc::clone(&readiness),
         };
-        let server = millrace_ingest::start(config::ingest(options), parts).await?;
-        Ok(Self { server, readiness, verifier })
+        let postman = postman.map(|postman| tokio::spawn(postman.run()));
+        Self { server: bound.open(parts), readiness, postman, verifier }
     }
 
     /// Honours keys once the log was found to be whole and the revocations were read, and keeps

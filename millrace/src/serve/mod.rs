@@ -5,6 +5,7 @@
 
 mod config;
 mod front;
+mod identity;
 mod running;
 mod signals;
 mod webhooks;
@@ -19,11 +20,13 @@ use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use self::config::embedded_log;
 pub(crate) use self::front::Front;
+pub(crate) use self::identity::{Own, SignIn};
 pub(crate) use self::running::Running;
 pub(crate) use self::signals::Signals;
 pub(crate) use self::webhooks::deliveries;
 pub(crate) use self::workers::{checks as worker_checks, start as start_workers};
 use crate::engines::{Engines, Verification};
+use crate::priority::yield_to_the_front_door;
 use crate::{Wrap, metrics};
 
 /// How long blocking work may go on after everything else has ended.
@@ -69,6 +72,13 @@ pub(crate) fn run(service: &impl Service, wrap: Wrap) -> Result<()> {
     });
     runtime.shutdown_timeout(RUNTIME_GRACE);
     result
+}
+
+/// Where passwords are hashed. Only its blocking threads are there to be used.
+pub(crate) fn hashing() -> Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    builder.thread_name("passwords").on_thread_start(yield_to_the_front_door);
+    builder.build().context("runtime of passwords")
 }
 
 /// A runtime whose threads begin with `on_thread_start`.

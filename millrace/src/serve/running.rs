@@ -9,11 +9,14 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use millrace_ingest::{Readiness, Server};
 use millrace_workers::Workers;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::signals::Signals;
 use crate::engines::{Engines, Verification};
 use crate::print;
+
+/// How long mails that wait may still be sent.
+const MAIL_GRACE: Duration = Duration::from_secs(5);
 
 /// What is printed once it is known.
 pub(crate) type Greeting = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
@@ -25,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) server: Option<Server>,
     /// Workers, if there are any.
     pub(crate) workers: Option<Workers>,
+    /// What sends mails; ends by itself when the server is gone and none waits.
+    pub(crate) postman: Option<JoinHandle<()>>,
     /// What ends before the workers do.
     pub(crate) background: JoinSet<()>,
     /// What answers until the end.
@@ -95,6 +100,9 @@ impl Running {
             Some(server) => server.shutdown().await.map_err(anyhow::Error::from),
             None => Ok(()),
         };
+        if let Some(postman) = self.postman {
+            finish(postman).await;
+        }
         self.background.shutdown().await;
         let workers = match self.workers {
             Some(workers) => workers.stop(deadline).await.map_err(anyhow::Error::from),
@@ -115,5 +123,12 @@ impl Running {
         } else {
             Err(anyhow!("something was cut short; what was acknowledged is safe"))
         }
+    }
+}
+
+async fn finish(mut postman: JoinHandle<()>) {
+    if tokio::time::timeout(MAIL_GRACE, &mut postman).await.is_err() {
+        postman.abort();
+        tracing::warn!("mails were not sent within {MAIL_GRACE:?} and are lost");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn start(
 ) -> Result<Workers> {
     let engines = host.engines;
     let (log, store) = (Arc::clone(&engines.log), Arc::clone(&engines.store));
-    let config = config::workers(options, engines.are_remote());
+    let config = config::workers(options);
     let receipts = issuer.map(|issuer| issuer.receipts(Arc::clone(&engines.accounts)));
     Ok(millrace_workers::start(config, log, store, topics, receipts)?)
 }

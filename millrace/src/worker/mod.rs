@@ -80,6 +80,7 @@ impl Service for Worker<'_> {
             greeting: Box::pin(std::future::ready(Ok(greeting))),
             readiness,
             server: None,
+            postman: None,
             workers: Some(workers),
             background,
             admin,

@@ -35,6 +35,16 @@ pub(crate) fn run(data: &Path, args: &[&str]) -> Output {
     millrace(data).args(args).output().unwrap()
 }
 
+/// Runs a command with something on its stdin.
+pub(crate) fn run_with(data: &Path, args: &[&str], input: &str) -> Output {
+    let mut command = millrace(data);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that is refused reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
 /// Runs a command that must succeed; what it printed as JSON.
 pub(crate) fn run_json(data: &Path, args: &[&str]) -> Value {
     let output = run(data, &[args, &["--json"]].concat());
@@ -189,11 +199,25 @@ impl Answer {
 
 /// One request on a connection of its own.
 pub(crate) fn request(address: &str, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let key = format!("Bearer {key}");
+    send(address, method, path, &[("Authorization", &key)], body)
+}
+
+/// One request with headers of its own.
+pub(crate) fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\
          Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();

@@ -43,10 +43,12 @@ fn the_demo_key_stays_and_secrets_are_for_the_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(&folder);
     let first = Server::start(&data);
-    for name in ["demo.json", "admin.sock", "keys/signing.pem"] {
+    for name in ["demo.json", "admin.sock", "keys/signing.pem", "keys/token.secret"] {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }
-    assert_eq!(mode(&data.join("keys")), 0o700);
+    for name in ["keys", "outbox"] {
+        assert_eq!(mode(&data.join(name)), 0o700, "{name}");
+    }
     let key = first.field("api_key").to_owned();
     first.terminate();
     assert!(!data.join("admin.sock").exists());

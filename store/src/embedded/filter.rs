@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::embedded::EmbeddedStore;
-    use crate::{Change, Commit, Store, Write};
+    use crate::{Change, Commit, DocumentChange, DocumentStore, Expect, Kind, Store, Write};
 
     fn put_event(user: &str, time_us: i64, expires_us: i64) -> Change {
         let (user, id, payload) = (UserKey::new("p", user), "x".into(), Bytes::new());
@@ -229,6 +229,27 @@ mod tests {
             2
         );
         assert_eq!(compact(&store, Space::Events), 1);
+    }
+
+    #[tokio::test]
+    async fn a_compaction_removes_documents_that_have_expired_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
+        let now_us = wall_clock_us();
+        let put = async |key: &str, expires_us| {
+            let (kind, key, text) = (Kind::Session, key.to_owned(), Some("{}".to_owned()));
+            let new = DocumentChange { kind, key, expect: Expect::Absent, text, expires_us };
+            assert!(store.change(vec![new], Vec::new()).await.unwrap());
+        };
+        put("gone", Some(now_us)).await;
+        put("later", Some(now_us + 3_600_000_000)).await;
+        put("never", None).await;
+        assert_eq!(compact(&store, Space::Documents), 2);
+        let kept = store.documents(Kind::Session, "", None, 10).await.unwrap();
+        let keys: Vec<String> = kept.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["later", "never"]);
+        put("gone", None).await;
+        assert_eq!(compact(&store, Space::Documents), 3);
     }
 
     #[tokio::test]

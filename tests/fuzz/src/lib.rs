@@ -1,8 +1,10 @@
 //! What must hold for any bytes at all. Each function is a fuzz target; see `README.md`.
 
+use millrace_schema::error::ItemErrors;
 use millrace_schema::limits::Limits;
 use millrace_schema::parse::{Format, Parser};
-use millrace_schema::record::{Body, Record};
+use millrace_schema::record::{Body, Event, Record, Refused};
+use uuid::Uuid;
 
 /// A time of receipt that makes runs repeatable: 2026-01-17T05:39:22Z.
 const RECEIVED_US: i64 = 1_768_628_362_000_000;
@@ -16,7 +18,8 @@ pub fn body_parser(data: &[u8]) {
     let format = if choice & 1 == 0 { Format::Json } else { Format::NdJson };
     let limits = Limits::default();
     let mut parser = Parser::new();
-    let accepted = match (choice >> 1) % 5 {
+    let is_log_call = (choice >> 1) % 7 > 4;
+    let accepted = match (choice >> 1) % 7 {
         0 => parser.events(body, format, &limits, RECEIVED_US).is_ok_and(|parsed| {
             for item in parsed.items {
                 is_json(item.raw);
@@ -40,12 +43,31 @@ pub fn body_parser(data: &[u8]) {
             parsed.errors.is_empty()
         }),
         3 => parser.user_ids(body, format, &limits).is_ok_and(|bulk| bulk.errors.is_empty()),
-        _ => return drop(parser.deletion(body, &limits)),
+        4 => return drop(parser.deletion(body, &limits)),
+        5 => log_call(parser.ad_log(body, &limits), body),
+        _ => log_call(parser.activity(body, &limits, RECEIVED_US, Uuid::nil()), body),
     };
-    if accepted && format == Format::Json {
+    // A log call is one JSON document whatever it says it is.
+    if accepted && (format == Format::Json || is_log_call) {
         match std::str::from_utf8(body) {
             Ok(text) => is_json(text),
             Err(error) => panic!("accepted what is not UTF-8: {error}"),
+        }
+    }
+}
+
+/// Whether a log call's body is an event; either way it becomes a record.
+fn log_call(event: Result<Event<'_>, ItemErrors>, body: &[u8]) -> bool {
+    match event {
+        Ok(event) => {
+            is_json(event.properties.as_deref().unwrap_or_default());
+            survives(Body::Event(event));
+            true
+        }
+        Err(errors) => {
+            assert!(!errors.errors.is_empty(), "refused without a reason: {body:?}");
+            survives(Body::Refused(Refused::new("id".into(), "reason".into(), body)));
+            false
         }
     }
 }

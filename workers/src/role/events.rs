@@ -100,6 +100,7 @@ impl Role for Events {
                 effects.write(place, Change::EraseEvents { user });
                 Ok(Outcome::Erased)
             }
+            Body::Refused(refused) => Err(refused.reason.clone().into_owned()),
             _ => Err(foreign(record)),
         }
     }

@@ -16,7 +16,7 @@ pub(crate) mod events;
 pub(crate) mod profiles;
 
 /// The rows that a role keeps in memory, at most.
-const CACHED_ROWS: usize = 10_000;
+const CACHED_ROWS: usize = 2_000;
 
 /// What a topic's worker knows how to do.
 pub(crate) trait Role: Send {

@@ -1,10 +1,14 @@
 //! An installation on a cluster: names of its own, and the commands that are typed for it.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use millrace_cluster::Cluster;
+use millrace_tests::accounts::{
+    BACK_OFFICE_EMAIL, BOOTSTRAP_SECRET, CHEAP, PASSWORD, TOKEN_SECRET,
+};
 use millrace_tests::client::{Answer, Connection, Request};
 use millrace_tests::process::{Launch, Server, millrace_binary};
 use serde_json::Value;
@@ -53,11 +57,21 @@ impl Install {
 
     /// Runs a command to its end; later options count.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.run_with(args, "")
+    }
+
+    /// The same, with this on standard input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Output {
         let mut command = Command::new(millrace_binary().unwrap());
         let (first, more) = args.split_at(args.iter().take_while(|a| !a.starts_with("--")).count());
         command.args(first).args(self.options_but(more)).args(more);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.arg("--data").arg(self.data()).output().unwrap()
+        command.arg("--data").arg(self.data());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Few commands ask for input; the others may have ended.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
     }
 
     /// The options, without those that are given otherwise.
@@ -68,7 +82,12 @@ impl Install {
 
     /// Runs a command that must succeed; what it printed as JSON.
     pub(crate) fn run_json(&self, args: &[&str]) -> Value {
-        let output = self.run(&[args, &["--json"]].concat());
+        self.run_json_with(args, "")
+    }
+
+    /// The same, with this on standard input.
+    pub(crate) fn run_json_with(&self, args: &[&str], input: &str) -> Value {
+        let output = self.run_with(&[args, &["--json"]].concat(), input);
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -100,6 +119,31 @@ impl Install {
         let key = self.data().join("keys/signing.pub.pem");
         let key = key.to_str().unwrap();
         self.launch(&["ingest", "--listen", "127.0.0.1:0", "--verify-key", key])
+    }
+
+    /// A front door at which people sign in: all have one file of secrets and one outbox.
+    pub(crate) fn people_door(&self) -> Launch {
+        let secrets = self.folder.path().join("token.secret");
+        if !secrets.exists() {
+            millrace_accounts::write_private(&secrets, TOKEN_SECRET.as_bytes()).unwrap();
+        }
+        let outbox = self.folder.path().join("outbox");
+        let door = self.door().args(&["--token-secrets-file", secrets.to_str().unwrap()]);
+        door.args(&["--outbox", outbox.to_str().unwrap(), "--public-url", "http://example.com"])
+            .args(&CHEAP)
+            .env("MILLRACE_BO_BOOTSTRAP_SECRET", BOOTSTRAP_SECRET)
+            .env("MILLRACE_BO_BOOTSTRAP_EMAIL", BACK_OFFICE_EMAIL)
+            .env("MILLRACE_BO_BOOTSTRAP_PASSWORD", PASSWORD)
+            .env("MILLRACE_BO_BOOTSTRAP_FIRST_NAME", "Olga")
+            .env("MILLRACE_BO_BOOTSTRAP_LAST_NAME", "Office")
+            .env("MILLRACE_BO_BOOTSTRAP_PHONE", "+49 30 1")
+    }
+
+    /// Makes an admin of the accounts API at the command line.
+    pub(crate) fn admin(&self, email: &str) -> Value {
+        let named = ["user", "create", "--email", email, "--name", "First admin"];
+        let rest = ["--role", "admin", "--admin", "--password-stdin"];
+        self.run_json_with(&[&named[..], &rest].concat(), PASSWORD)
     }
 
     /// A process that must end by itself with an error; the error.

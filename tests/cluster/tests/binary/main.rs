@@ -4,5 +4,6 @@ mod away;
 mod install;
 mod mismatches;
 mod one_process;
+mod people;
 mod processes;
 mod recreated;

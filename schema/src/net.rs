@@ -27,7 +27,7 @@ pub enum NetError {
 
 impl Net {
     /// From parts that are known to be good.
-    pub(crate) const fn of(first: IpAddr, prefix_bits: u8) -> Self {
+    pub const fn of(first: IpAddr, prefix_bits: u8) -> Self {
         Self { first, prefix_bits }
     }
 
