@@ -121,6 +121,9 @@ pub trait Store: Send + Sync + 'static {
     /// has settled.
     fn complete_job(&self, project: &str, job: Uuid, completion: Completion) -> Answer<'_, bool>;
 
+    /// Whether the end of a life ends the user's claims too, so that nobody need look for them.
+    fn life_ends_claims(&self) -> bool;
+
     /// Removes what is erased from the files, where the engine does not leave that to its own
     /// compaction. May take long; what was erased before the call is gone when it returns, but for
     /// [`Store::residues`].

@@ -270,6 +270,10 @@ impl Store for EmbeddedStore {
         self.run(move |engine| engine.newest_receipt(&project))
     }
 
+    fn life_ends_claims(&self) -> bool {
+        true
+    }
+
     fn purge(&self) -> Answer<'_, ()> {
         self.run(Engine::purge)
     }

@@ -239,6 +239,10 @@ impl Store for CqlStore {
     }
 
     /// Nothing to do: the database compacts when it finds it worth its while.
+    fn life_ends_claims(&self) -> bool {
+        false
+    }
+
     fn purge(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }

@@ -413,6 +413,10 @@ impl Store for BrokenStore {
         self.ask(|store| store.newest_receipt(project))
     }
 
+    fn life_ends_claims(&self) -> bool {
+        self.inner.life_ends_claims()
+    }
+
     fn purge(&self) -> Answer<'_, ()> {
         self.ask(|store| store.purge())
     }

@@ -24,6 +24,8 @@ pub(crate) struct Devices {
     rows: HashMap<UserKey, Rows>,
     /// All claims by device; of those, only the ones of this partition's users are kept up to date.
     claims: HashMap<DeviceKey, Vec<Claim>>,
+    /// Whether users were erased whose claims may still be in `claims`.
+    has_dead_claims: bool,
 }
 
 impl Devices {
@@ -106,7 +108,10 @@ impl Devices {
     fn erase(&mut self, place: &Place, user: UserKey, effects: &mut Effects) {
         effects.write(place, Change::EndLife { user: user.clone() });
         // Not kept as empty: the rows of a million erased users would push out those in use.
-        let known = self.rows.remove(&user).unwrap_or_default();
+        let known = self.rows.remove(&user).unwrap_or_else(|| {
+            self.has_dead_claims = true;
+            Rows::default()
+        });
         for device_id in known.rows.into_keys().chain(known.hidden) {
             let key = (user.project.clone(), device_id);
             if let Some(claims) = self.claims.get_mut(&key) {
@@ -137,10 +142,17 @@ impl Role for Devices {
         if self.rows.len() > CACHED_ROWS || self.claims.len() > CACHED_ROWS {
             self.forget();
         }
+        if std::mem::take(&mut self.has_dead_claims) {
+            self.claims.clear();
+        }
+        let erases_by_rows = !store.life_ends_claims();
         let mut users = Vec::new();
         let mut devices: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for record in batch.iter().filter_map(|arrival| arrival.record.as_ref().ok()) {
-            users.extend(record.body.user().map(|user| UserKey::new(&*record.project, user)));
+            // Who is erased and does nothing else in this batch is read only to find their claims.
+            if erases_by_rows || !matches!(record.body, Body::Marker(_)) {
+                users.extend(record.body.user().map(|user| UserKey::new(&*record.project, user)));
+            }
             if let Body::Device(device) = &record.body {
                 let key = (record.project.clone().into_owned(), device.device_id.clone().into());
                 if !self.claims.contains_key(&key) {
@@ -186,8 +198,7 @@ impl Role for Devices {
     }
 
     fn forget(&mut self) {
-        self.rows.clear();
-        self.claims.clear();
+        *self = Self::default();
     }
 }
 
@@ -296,5 +307,19 @@ mod tests {
         assert!(
             matches!(&effects.writes[2].change, Change::EraseClaim { device_id, .. } if device_id == "gaid:1")
         );
+    }
+
+    #[tokio::test]
+    async fn of_who_is_erased_unread_no_claim_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = millrace_store::embedded::EmbeddedStore::open(dir.path(), Default::default());
+        let (store, mut role) = (store.unwrap(), Devices::default());
+        apply(&mut role, 0, &device(Some("u"), 200, false));
+        role.rows.clear();
+        let marker = Body::Marker(Marker { user: "u".into(), job: Uuid::nil() });
+        apply(&mut role, 1, &Record { project: "p".into(), received_us: 1, body: marker });
+        role.load(&store, &[]).await.unwrap();
+        let effects = apply(&mut role, 2, &device(Some("u"), 1, false));
+        assert_eq!(claim(&effects).unwrap().linked.unwrap().time_us, 1, "a new life");
     }
 }

@@ -259,6 +259,10 @@ impl Store for Client {
         })
     }
 
+    fn life_ends_claims(&self) -> bool {
+        false
+    }
+
     fn purge(&self) -> Answer<'_, ()> {
         Box::pin(self.read(|_| ()))
     }
