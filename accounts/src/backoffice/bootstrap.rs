@@ -106,11 +106,13 @@ impl BackOffice {
         let done = documents::create(DocumentKind::Counter, BOOTSTRAPPED.to_owned(), &1)?;
         let mut tries = Tries::default();
         loop {
+            let new = bootstrap.person.clone();
+            // Before it is asked who was made: the first person takes the address.
+            let owner = self.core.email_owner(new.address()).await?;
             if store.document(DocumentKind::Counter, BOOTSTRAPPED).await?.is_some() {
                 return Err(BackOfficeError::AlreadyBootstrapped);
             }
-            let new = bootstrap.person.clone();
-            if self.core.email_owner(new.address()).await?.is_some() {
+            if owner.is_some() {
                 return Err(BackOfficeError::EmailTaken);
             }
             let with = [done.clone()];

@@ -23,8 +23,12 @@ pub(super) fn phone(value: &RawValue) -> Result<String, Wrong> {
 }
 
 pub(super) fn lang(value: &RawValue) -> Result<Lang, Wrong> {
-    serde_json::from_str(value.get())
-        .map_err(|_| Wrong::new("enum", "Input should be 'fr', 'en' or 'de'"))
+    match field::text(value)?.as_str() {
+        "fr" => Ok(Lang::Fr),
+        "en" => Ok(Lang::En),
+        "de" => Ok(Lang::De),
+        _ => Err(Wrong::new("enum", "Input should be 'fr', 'en' or 'de'")),
+    }
 }
 
 pub(super) fn email(value: &RawValue) -> Result<String, Wrong> {

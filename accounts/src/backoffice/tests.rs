@@ -103,6 +103,8 @@ async fn an_audit_user_is_made_changed_and_listed() {
     let other = office.update_audit_user(&caller, &id, &body(&change)).await.unwrap();
     let expected = AuditUser { lang: Some(Lang::Fr), last_name: "M".to_owned(), ..made.clone() };
     assert_eq!(other, expected);
+    let refused = office.update_audit_user(&caller, &id, br#"{"lang": {"fr": null}}"#).await;
+    assert_eq!(refused.unwrap_err().status(), 400);
     let back = office.update_audit_user(&caller, &id, br#"{"lang": null}"#).await.unwrap();
     assert_eq!(back.lang, None);
     let taken = json!({"email": "first@office.example"});

@@ -15,6 +15,8 @@ use uuid::Uuid;
 use super::{Loc, Wrong};
 use crate::counter::ID_MAX;
 
+/// Levels of an object that is kept as it came.
+const OBJECT_DEPTH_MAX: usize = 32;
 /// Bytes of a JSON object that is kept as it comes.
 const OBJECT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of it as sent, with spaces and escapes.
@@ -95,10 +97,30 @@ pub(crate) fn object(value: &RawValue) -> Result<Map<String, Value>, Wrong> {
     Ok(object)
 }
 
-/// An object whose text, as it would be kept, is within the limit.
+/// An object that can be kept, and read again: its text and its depth are within the limits.
 pub(crate) fn object_within_limit(object: &Map<String, Value>) -> Result<(), Wrong> {
+    if !object.iter().all(|member| can_be_read_again(member, OBJECT_DEPTH_MAX)) {
+        let reason = format!("at most {OBJECT_DEPTH_MAX} levels, and no names of serde_json's own");
+        return Err(Wrong::value(&format!("{reason}, are accepted")));
+    }
     let bytes = serde_json::to_string(object).map_or(usize::MAX, |text| text.len());
     if bytes > OBJECT_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+}
+
+/// serde_json reads no more than 127 levels, and takes its own names for something else.
+fn can_be_read_again((name, value): (&String, &Value), levels: usize) -> bool {
+    levels > 0 && !name.starts_with("$serde_json") && value_can_be_read_again(value, levels)
+}
+
+fn value_can_be_read_again(value: &Value, levels: usize) -> bool {
+    let below = levels.saturating_sub(1);
+    match value {
+        Value::Object(members) => members.iter().all(|member| can_be_read_again(member, below)),
+        Value::Array(values) => {
+            below > 0 && values.iter().all(|value| value_can_be_read_again(value, below))
+        }
+        _ => true,
+    }
 }
 
 fn too_large() -> Wrong {
@@ -188,6 +210,25 @@ mod tests {
         }
         let large = raw(&format!("{{\"a\": [\"{}\"]}}", "x".repeat(OBJECT_BYTES_MAX)));
         assert_eq!(permissions(&large).unwrap_err().kind, "value_error");
+    }
+
+    #[test]
+    fn an_object_that_could_not_be_read_again_is_refused() {
+        let nested = |levels: usize| {
+            raw(&format!("{{\"a\":{}1{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1)))
+        };
+        assert!(object(&nested(OBJECT_DEPTH_MAX)).is_ok());
+        assert_eq!(object(&nested(OBJECT_DEPTH_MAX + 1)).unwrap_err().kind, "value_error");
+        let deep = format!("{}{{}}{}", "{\"a\":".repeat(126), "}".repeat(126));
+        assert!(object(&raw(&deep)).is_err());
+        let hidden = deep.replace('"', "\\\"");
+        for text in [
+            r#"{"x": {"a": 1, "$serde_json::private::RawValue": "!"}}"#.to_owned(),
+            r#"{"x": {"a": 1, "\u0024serde_json::private::Number": "!"}}"#.to_owned(),
+            format!(r#"{{"x": {{"$serde_json::private::RawValue": "{hidden}"}}}}"#),
+        ] {
+            assert_eq!(object(&raw(&text)).unwrap_err().kind, "value_error", "{text}");
+        }
     }
 
     #[test]

@@ -21,10 +21,10 @@ impl People {
     /// 501 when it is not configured, 400 for a token that is not good, 503 when Google's keys
     /// cannot be had.
     pub async fn google(&self, body: &[u8], from: IpAddr) -> Result<AccessToken, PeopleError> {
+        let google = self.google.as_ref().ok_or(PeopleError::NotConfigured("Google sign-in"))?;
         let mut fields = Fields::parse(body)?;
         let token = fields.required("id_token", field::text);
         let token = fields.finish(token)?;
-        let google = self.google.as_ref().ok_or(PeopleError::NotConfigured("Google sign-in"))?;
         let now_us = self.core.clock.now_us();
         let counted = self.core.logins.count_address(from, now_us);
         counted.map_err(PeopleError::TooManyRequests)?;
@@ -54,7 +54,9 @@ impl People {
                     return Err(PeopleError::BadCredentials);
                 }
                 Some(Stored { value: EmailOwner::User(id), .. }) => {
+                    // It may have become another's since its owner was read.
                     if let Some(person) = self.person(id).await?
+                        && email::key(&person.value.user.email) == email::key(&address)
                         && let Some(person) = self.prove(person).await?
                     {
                         return Ok(person);

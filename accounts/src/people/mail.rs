@@ -27,7 +27,8 @@ impl People {
         let is_wanted = person.as_ref().is_some_and(|person| person.user.is_active);
         let hash = person.as_ref().and_then(|person| person.password.as_ref());
         let id = person.as_ref().map_or(Uuid::nil(), |person| person.user.id);
-        let claims = Reset::new(&self.core.clock, id, fingerprint(hash));
+        let generation = person.as_ref().map_or(0, |person| person.generation);
+        let claims = Reset::new(&self.core.clock, id, fingerprint(hash), generation);
         let token = self.core.tokens.sign(&claims)?;
         self.post(Purpose::Reset, address, person, token, is_wanted);
         Ok(())
@@ -44,7 +45,8 @@ impl People {
         let is_unverified = |user: &User| user.is_active && !user.is_verified;
         let is_wanted = person.as_ref().is_some_and(|person| is_unverified(&person.user));
         let id = person.as_ref().map_or(Uuid::nil(), |person| person.user.id);
-        let claims = Verify::new(&self.core.clock, id, email::key(&address));
+        let generation = person.as_ref().map_or(0, |person| person.generation);
+        let claims = Verify::new(&self.core.clock, id, email::key(&address), generation);
         let token = self.core.tokens.sign(&claims)?;
         self.post(Purpose::Verify, address, person, token, is_wanted);
         Ok(())
@@ -71,7 +73,8 @@ impl People {
             Some(Person { user, .. }) => {
                 (user.email, preferences::language(&user.preferences).to_owned())
             }
-            None => (asked_for, String::new()),
+            // As long as one to a user who chose no language.
+            None => (asked_for, "ko".to_owned()),
         };
         self.mailer.post(&Mail { purpose, to, language, token }, is_wanted);
     }
@@ -107,6 +110,7 @@ impl People {
     async fn to_reset(&self, token: &Reset) -> Result<Stored<Person>, PeopleError> {
         let person = self.person(token.sub).await?.filter(|person| person.value.user.is_active);
         person
+            .filter(|person| person.value.generation == token.generation)
             .filter(|person| fingerprint(person.value.password.as_ref()) == token.fingerprint)
             .ok_or(PeopleError::BadResetToken)
     }
@@ -123,7 +127,9 @@ impl People {
         let mut tries = Tries::default();
         loop {
             let person = self.person(token.sub).await?.filter(|person| {
-                person.value.user.is_active && email::key(&person.value.user.email) == token.email
+                person.value.user.is_active
+                    && person.value.generation == token.generation
+                    && email::key(&person.value.user.email) == token.email
             });
             let Stored { version, value: mut person } =
                 person.ok_or(PeopleError::BadVerifyToken)?;

@@ -47,10 +47,12 @@ fn decimal(text: &str) -> Result<Decimal, Wrong> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(too_many_digits());
     }
-    let amount = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(text)
-    } else {
-        Decimal::from_str_exact(text)
+    let amount = match text.split_once(['e', 'E']) {
+        // What is before the exponent would be rounded.
+        Some((base, _)) => {
+            Decimal::from_str_exact(base).and_then(|_| Decimal::from_scientific(text))
+        }
+        None => Decimal::from_str_exact(text),
     };
     amount.map_err(|_| too_many_digits())
 }
@@ -123,6 +125,7 @@ mod tests {
             ("0.1234567", "decimal_max_places"),
             ("1e-7", "decimal_max_places"),
             ("0.30000000000000004", "decimal_max_places"),
+            ("0.00000000000000000000000000015e28", "decimal_max_digits"),
             ("\"12\"", "decimal_type"),
             ("\"NaN\"", "decimal_type"),
             ("true", "decimal_type"),

@@ -460,6 +460,20 @@ async fn a_reset_token_is_good_once_and_ends_every_session() {
 }
 
 #[tokio::test]
+async fn mailed_tokens_die_with_all_others() {
+    let place = Place::new();
+    place.user("u@example.com").await;
+    let ask = body(&json!({"email": "u@example.com"}));
+    place.people.request_verify(&ask, HERE).await.unwrap();
+    let token = token_of(&mails(&place, 1).await[0]);
+    let caller = place.caller("u@example.com").await;
+    let change = json!({"password": "another horse"});
+    place.people.update_info(&caller, &body(&change)).await.unwrap();
+    let verified = place.people.verify(&body(&json!({"token": token}))).await;
+    assert_eq!(verified.unwrap_err(), PeopleError::BadVerifyToken);
+}
+
+#[tokio::test]
 async fn a_verify_token_verifies_the_address_it_was_sent_to() {
     let place = Place::new();
     place.user("u@example.com").await;

@@ -86,6 +86,8 @@ claims!(
         sub: Uuid,
         /// Of the password hash that is to be replaced.
         fingerprint: String,
+        /// As of [`Access`].
+        generation: u64,
     }
 );
 claims!(
@@ -94,6 +96,8 @@ claims!(
         sub: Uuid,
         /// In lower case.
         email: String,
+        /// As of [`Access`].
+        generation: u64,
     }
 );
 claims!(

@@ -39,8 +39,8 @@ fn a_token_of_one_kind_is_none_of_another() {
     let of = clock.clock();
     let all = [
         tokens.sign(&access(&clock)).unwrap(),
-        tokens.sign(&Reset::new(&of, id, String::new())).unwrap(),
-        tokens.sign(&Verify::new(&of, id, String::new())).unwrap(),
+        tokens.sign(&Reset::new(&of, id, String::new(), 0)).unwrap(),
+        tokens.sign(&Verify::new(&of, id, String::new(), 0)).unwrap(),
         tokens.sign(&BackOfficeAccess::new(&of, id.to_string(), id)).unwrap(),
         tokens.sign(&Refresh::new(&of, id.to_string(), id)).unwrap(),
         tokens.sign(&Session::new(&of, id.to_string(), id.to_string())).unwrap(),

@@ -3,6 +3,7 @@
 
 use millrace_accounts::{Caller, People, PeopleError};
 
+use crate::body::Admitted;
 use crate::person_request::PersonRequest;
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -43,7 +44,18 @@ pub(crate) async fn answer(request: PersonRequest<'_>) -> Answer {
     }
 }
 
-/// Who calls. It is asked before the body is read: a stranger's is not.
+/// Who calls, and the body. A stranger's is not read; and who was good when it began to come may be
+/// so no more when it is there.
+async fn caller_and_body(
+    people: &People,
+    request: &mut PersonRequest<'_>,
+) -> Result<(Caller, Admitted), Refusal> {
+    caller(people, request).await?;
+    let body = request.body().await?;
+    Ok((caller(people, request).await?, body))
+}
+
+/// Who calls.
 async fn caller(people: &People, request: &PersonRequest<'_>) -> Result<Caller, PeopleError> {
     people.caller(request.bearer()).await
 }

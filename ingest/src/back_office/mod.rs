@@ -43,7 +43,18 @@ pub(crate) async fn answer(request: PersonRequest<'_>) -> Answer {
     }
 }
 
-/// Who calls. It is asked before the body is read: a stranger's is not.
+/// Who calls, and the body. A stranger's is not read; and who was good when it began to come may be
+/// so no more when it is there.
+async fn caller_and_body(
+    office: &BackOffice,
+    request: &mut PersonRequest<'_>,
+) -> Result<(BackOfficeCaller, Admitted), Refusal> {
+    caller(office, request).await?;
+    let body = json_body(request).await?;
+    Ok((caller(office, request).await?, body))
+}
+
+/// Who calls.
 async fn caller(
     office: &BackOffice,
     request: &PersonRequest<'_>,

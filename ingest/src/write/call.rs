@@ -45,7 +45,11 @@ impl Call {
             format: format_of(headers),
             encoding: Encoding::of(headers)?,
             lenient: is_lenient(headers),
-            idempotency_key: idempotency_key(headers)?,
+            idempotency_key: match route {
+                // Nothing that is wrong there is told, and nothing is lost for it.
+                Route::AdLog | Route::Activity => idempotency_key(headers).unwrap_or(None),
+                _ => idempotency_key(headers)?,
+            },
         })
     }
 

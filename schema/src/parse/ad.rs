@@ -178,7 +178,9 @@ fn is_revenue(value: Value<'_>) -> bool {
         currency: Cow<'a, str>,
         revenue: Number,
     }
-    serde_json::from_str::<Revenue<'_>>(value.raw).is_ok()
+    // serde takes an array for a struct as well.
+    matches!(value.node, Node::Object { .. })
+        && serde_json::from_str::<Revenue<'_>>(value.raw).is_ok()
 }
 
 /// Unix seconds, whole or not, within the limits of a timestamp.
@@ -322,6 +324,7 @@ mod tests {
             ("query", json!(null)),
             ("query", json!(["a"])),
             ("revenue", json!({"currency": "KRW", "revenue": "1"})),
+            ("revenue", json!(["KRW", 1])),
         ] {
             let mut body = good.clone();
             body[field] = value.clone();
