@@ -21,7 +21,7 @@ enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 3] = [Self::Reset, Self::Verify, Self::Refresh];
+    const ALL: [Self; 3] = [Self::Verify, Self::Reset, Self::Refresh];
 
     fn request(self, token: &str) -> Request {
         let (path, body) = match self {
@@ -118,6 +118,7 @@ fn a_token_in_a_body_is_good_for_its_own_call_only() -> Result<()> {
     ];
     let keys = scene.installation.data().join("keys");
     let strange = Keys::generate(fs::read_to_string(keys.join("signing.pub.pem"))?)?;
+    // Verify comes before Reset, for a new password ends its token too.
     for place in Place::ALL {
         for (own, token) in kinds.iter().filter(|(own, _)| *own != Some(place)) {
             scene.refused(place, token, &format!("a token of {own:?}"))?;
