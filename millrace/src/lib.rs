@@ -36,7 +36,7 @@ pub use crate::cli::Role;
 use crate::cli::{Cli, Command, Common, IngestCli, WorkerCli};
 pub use crate::engines::{Engines, Failed, Health};
 
-/// The system's keeps a third more memory, in pieces too small to be used again.
+/// The system's keeps about a third more memory under load.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -8,7 +8,7 @@ use millrace_schema::limits::EVENT_RETENTION_US;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// About how many bytes of records one commit covers. With more, a database takes longer for one
-    /// than a pause may, and each partition holds ten times as much in memory.
+    /// than a pause may; and each partition holds several times as much in memory.
     pub batch_bytes: usize,
     /// How long to let records gather after a commit: larger batches for later reads.
     pub linger: Duration,

@@ -1,7 +1,7 @@
 //! What ordinary ingestion loses while jobs run: the same load with and without, in turns.
 //!
-//! The load is as fast as answers come, unless a rate is asked for. It is sent in slices: those during which a job ran, until
-//! it was completed, and then (or before) as many without one.
+//! The load is as fast as answers come, unless a rate is asked for. It is sent in slices: those
+//! during which a job ran, until it was completed, and then (or before) as many without one.
 
 use std::time::{Duration, Instant};
 
