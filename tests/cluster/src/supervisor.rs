@@ -56,8 +56,10 @@ fn run(folder: &Path) -> Result<()> {
 fn accept(listener: &UnixListener, send: &Sender<Event>) {
     for stream in listener.incoming().flatten() {
         let send = send.clone();
+        // Here, in the order of the connections: told by its own thread, the first lease could be
+        // counted after a later connection had come and gone, which is when nobody holds one.
+        let _ = send.send(Event::Taken);
         std::thread::spawn(move || {
-            let _ = send.send(Event::Taken);
             let _ = converse(&stream, &send);
             let _ = send.send(Event::Returned);
         });
@@ -245,4 +247,30 @@ fn sweep() {
 fn ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with("millrace-cluster-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_counts_before_what_is_asked_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(protocol::socket(folder.path())).unwrap();
+        let (send, events) = mpsc::channel();
+        std::thread::spawn(move || accept(&listener, &send));
+        for _ in 0..500 {
+            let lease = UnixStream::connect(protocol::socket(folder.path())).unwrap();
+            let asked = UnixStream::connect(protocol::socket(folder.path())).unwrap();
+            protocol::write_line(&asked, &Command::Down).unwrap();
+            for _ in 0..2 {
+                assert!(matches!(events.recv().unwrap(), Event::Taken));
+            }
+            assert!(matches!(events.recv().unwrap(), Event::Command(Command::Down, _)));
+            drop((lease, asked));
+            for _ in 0..2 {
+                assert!(matches!(events.recv().unwrap(), Event::Returned));
+            }
+        }
+    }
 }
