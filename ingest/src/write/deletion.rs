@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use hyper::header::{HeaderValue, LOCATION};
-use millrace_log::{Appended, Batch, Durability};
+use millrace_log::{AppendError, Appended, Batch, Durability};
 use millrace_schema::parse::Parser;
 use millrace_schema::receipt::{hex, ids_hash};
 use millrace_schema::record::{Body, Fence, Job, Marker, Reach, Record};
@@ -34,6 +35,8 @@ const SAMPLE_IDS: usize = 16;
 const SALT_BYTES: usize = 16;
 /// What a marker takes beside its user's id, about.
 const MARKER_BYTES: usize = 256;
+/// Before what the log's queue had no room for is appended again.
+const ROOM_POLL: Duration = Duration::from_millis(20);
 
 /// What a deletion call asks for.
 pub(super) struct Plan {
@@ -196,39 +199,58 @@ async fn run(ctx: &Context, plan: &Plan) -> Result<Durability, ApiError> {
     let mut before: Option<Piece> = None;
     for start in (0..plan.users.len()).step_by(USERS_PER_APPEND) {
         let end = plan.users.len().min(start + USERS_PER_APPEND);
-        let piece = Piece::append(ctx, plan.markers(ctx.partitions, start..end));
+        let piece = Piece::append(ctx, plan, start..end);
         if let Some(before) = before.replace(piece) {
-            before.finish(ctx, &mut fences).await?;
+            before.finish(ctx, plan, &mut fences).await?;
         }
     }
     if let Some(last) = before {
-        last.finish(ctx, &mut fences).await?;
+        last.finish(ctx, plan, &mut fences).await?;
     }
-    let seal = plan.seal(ctx.partitions, fences.into_vec());
-    let appending = ctx.parts.log.append(seal);
-    acknowledged(ctx, appending).await.map(|appended| appended.durability)
+    let fences = fences.into_vec();
+    let seal = || plan.seal(ctx.partitions, fences.clone());
+    let appended = acknowledged(ctx, ctx.parts.log.append(seal()), seal).await?;
+    Ok(appended.durability)
 }
 
 /// Markers that are in the log's queue.
 struct Piece {
+    users: Range<usize>,
     places: Vec<(Topic, u32)>,
     appending: Appending,
 }
 
 impl Piece {
-    fn append(ctx: &Context, batch: Batch) -> Self {
+    fn append(ctx: &Context, plan: &Plan, users: Range<usize>) -> Self {
+        let batch = plan.markers(ctx.partitions, users.clone());
         let places = batch.entries().map(|entry| (entry.topic, entry.partition)).collect();
-        Self { places, appending: ctx.parts.log.append(batch) }
+        Self { users, places, appending: ctx.parts.log.append(batch) }
     }
 
-    async fn finish(self, ctx: &Context, fences: &mut Fences) -> Result<(), ApiError> {
-        let appended = acknowledged(ctx, self.appending).await?;
+    async fn finish(self, ctx: &Context, plan: &Plan, fences: &mut Fences) -> Result<(), ApiError> {
+        let again = || plan.markers(ctx.partitions, self.users.clone());
+        let appended = acknowledged(ctx, self.appending, again).await?;
         fences.add(&self.places, &appended.offsets)
     }
 }
 
-async fn acknowledged(ctx: &Context, appending: Appending) -> Result<Appended, ApiError> {
-    let appended = durable(ctx, appending).await?;
+/// Waits for the log's answer. While its queue is full, appends `again`: refused for want of room,
+/// the client would have to send all of the markers once more.
+async fn acknowledged(
+    ctx: &Context,
+    mut appending: Appending,
+    again: impl Fn() -> Batch,
+) -> Result<Appended, ApiError> {
+    let since = Instant::now();
+    let appended = loop {
+        match durable(ctx, appending).await {
+            Err(AppendError::Full { .. }) if since.elapsed() < ctx.config.append_timeout => {
+                tokio::time::sleep(ROOM_POLL).await;
+                appending = ctx.parts.log.append(again());
+            }
+            answer => break answer?,
+        }
+    };
     // A spooled marker would come after records that were accepted after it.
     if appended.durability == Durability::Spooled {
         return Err(ApiError::Unavailable("the log is away, and deletions do not wait for it"));

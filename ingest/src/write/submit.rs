@@ -68,10 +68,10 @@ pub(super) async fn answer(
 }
 
 /// Waits for the log's answer, but not for ever.
-pub(super) async fn durable(ctx: &Context, appending: Appending) -> Result<Appended, ApiError> {
+pub(super) async fn durable(ctx: &Context, appending: Appending) -> Result<Appended, AppendError> {
     let within = ctx.config.append_timeout;
     let answer = tokio::time::timeout(within, appending).await;
-    Ok(answer.unwrap_or(Err(AppendError::TimedOut(within)))?)
+    answer.unwrap_or(Err(AppendError::TimedOut(within)))
 }
 
 /// Charges the project's rate.

@@ -1,9 +1,10 @@
-//! Many large deletions at once.
+//! Large deletions: many at once, and on a log that has little room.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use millrace_log::embedded::EmbeddedLog;
 use millrace_log::{
     AppendError, Appended, Batch, Bounds, BoxFuture, Durability, Log, LogError, Subscription,
 };
@@ -100,4 +101,24 @@ async fn deletions_beyond_the_turns_wait_with_nothing_but_their_body() {
     let most = log.most_bytes.load(Ordering::SeqCst);
     assert!(most <= BYTES_MAX, "{most} bytes on their way");
     assert_eq!(log.waiting_bytes.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_of_which_the_log_has_no_room_for_two_pieces_is_accepted_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    // A piece takes more than half of it.
+    let narrow = millrace_log::embedded::Config {
+        queue_bytes: 3 * 1_024 * 256,
+        ..millrace_log::embedded::Config::default()
+    };
+    let log = Arc::new(EmbeddedLog::open(&dir.path().join("log"), narrow).unwrap());
+    let fixture = Fixture::with(config(), Some(log.clone())).await;
+    let ids: Vec<String> = (0..IDS).map(|n| format!("\"u{n:06}\"")).collect();
+    let body = format!("{{\"user_ids\":[{}]}}", ids.join(","));
+    let path = "/v1/api/profile/user/deletion-job/bulk";
+    let answer = fixture.post(path, "", body.as_bytes()).await;
+    assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    let bounds = log.bounds(Topic::Events).await.unwrap();
+    let markers: u64 = bounds.iter().map(|bounds| bounds.end - bounds.start).sum();
+    assert_eq!(markers, IDS as u64);
 }
