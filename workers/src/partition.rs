@@ -76,8 +76,7 @@ impl<R: Role> Partition<R> {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let meters = Meters::new(reader.topic(), reader.partition());
-        let batch_bytes = shared.config.batch_bytes;
-        Self { shared, reader, role, stop, meters, batch_bytes }
+        Self { shared, reader, role, stop, meters, batch_bytes: BATCH_BYTES_MIN }
     }
 
     fn key(&self) -> (Topic, u32) {
@@ -164,7 +163,12 @@ impl<R: Role> Partition<R> {
         if started.duration_since(waited_for) > config.tick + config.pause_max {
             return Err(End::Paused(started.duration_since(waited_for)));
         }
-        let Some(records) = records else { return self.idle(session).await };
+        let Some(records) = records else {
+            // As after a pause of TCP: when a burst finds all partitions idle, full batches of all
+            // of them at once would take a slow store longer than a turn may.
+            self.batch_bytes = BATCH_BYTES_MIN;
+            return self.idle(session).await;
+        };
         self.apply(session, &records).await?;
         self.adapt(started.elapsed())?;
         self.let_go();
@@ -172,16 +176,17 @@ impl<R: Role> Partition<R> {
         Ok(())
     }
 
-    /// Fits the size of batches to what the store bears, so that a turn that took too long is not
-    /// the beginning of another one like it.
+    /// Fits the size of batches to what the store bears: far below what a turn may take, because
+    /// records of the same size may suddenly be several times the work, as markers are.
     fn adapt(&mut self, took: Duration) -> Result<(), End> {
         let Config { batch_bytes, pause_max, .. } = self.shared.config;
-        if took > pause_max {
+        if took > pause_max / 8 {
             self.batch_bytes = (self.batch_bytes / 2).max(BATCH_BYTES_MIN);
-            return Err(End::Paused(took));
-        }
-        if took < pause_max / 4 {
+        } else if took < pause_max / 16 {
             self.batch_bytes = self.batch_bytes.saturating_mul(2).min(batch_bytes);
+        }
+        if took > pause_max {
+            return Err(End::Paused(took));
         }
         Ok(())
     }

@@ -79,8 +79,8 @@ pub(crate) struct ClusterOptions {
     #[arg(hide_env_values = true, value_name = "MS")]
     pub(crate) cql_settle_ms: u64,
 
-    /// Of the statements that a worker has in flight, how many percent may erase: the rest is kept
-    /// for what is written meanwhile
+    /// Of the requests that a worker has in flight, how many percent may erase: the rest is kept for
+    /// what is written meanwhile
     #[arg(long, env = "MILLRACE_CQL_ERASE_SHARE", default_value = "50", global = true)]
     #[arg(hide_env_values = true, value_name = "PERCENT")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=100))]

@@ -31,8 +31,8 @@ pub struct Config {
     pub settle: Duration,
     /// Reads and batches in flight at most, over the whole store.
     pub in_flight_max: usize,
-    /// Statements that erase, in flight at most: a share of that number, in percent. A deletion of
-    /// many users otherwise makes everything else wait behind it in the database.
+    /// What erases, in flight at most: a share of that number, in percent. A deletion of many users
+    /// otherwise makes everything else wait behind it in the database.
     pub erase_share_percent: u8,
     /// After this long a request has failed.
     pub request_timeout: Duration,
@@ -106,7 +106,7 @@ impl Config {
         Ok(())
     }
 
-    /// Statements that erase, in flight at most.
+    /// Requests that erase, in flight at most.
     pub(super) fn erasures_max(&self) -> usize {
         (self.in_flight_max.saturating_mul(self.erase_share_percent.into()) / 100).max(1)
     }

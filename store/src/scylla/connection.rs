@@ -29,6 +29,9 @@ use crate::StoreError;
 const PAGE_ROWS: i32 = 500;
 /// Tries after the first, of a statement that may be repeated.
 const RETRIES: usize = 3;
+/// So many gathered statements that erase count as one request. If each counted, too few batches
+/// would be in flight to keep the database busy.
+const ERASURES_PER_REQUEST: usize = 4;
 
 pub(super) struct Connection {
     pub(super) session: Session,
@@ -37,7 +40,7 @@ pub(super) struct Connection {
     pub(super) changes: Changes,
     profiles: Profiles,
     permits: Semaphore,
-    /// Each statement that erases needs one of these first.
+    /// What erases needs some of these first.
     erase_permits: Semaphore,
     erasures_max: usize,
 }
@@ -164,8 +167,8 @@ impl Connection {
 
     /// Waits until so many more statements may erase.
     async fn share_of_erasing(&self, statements: usize) -> Option<SemaphorePermit<'_>> {
-        let statements = u32::try_from(statements.min(self.erasures_max)).ok()?;
-        self.erase_permits.acquire_many(statements).await.ok()
+        let requests = statements.div_ceil(ERASURES_PER_REQUEST).min(self.erasures_max);
+        self.erase_permits.acquire_many(u32::try_from(requests).ok()?).await.ok()
     }
 
     /// Sends a conditional write; whether its condition held. An error: nobody knows.
