@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::erase::{Times, erase};
 use super::fill::fill;
 use super::people::People;
-use super::raw_rows::RawRows;
+use super::raw_rows::{Alone, RawRows};
 use super::{Run, dev};
 use crate::compare::child::Server;
 use crate::spread::Spread;
@@ -26,15 +26,30 @@ pub(super) struct OnCluster {
     pub(super) statements_per_user: u64,
     pub(super) settle_ms: &'static str,
     pub(super) rounds: Vec<Round>,
-    /// Until the workers have passed all markers, over the driver alone, round by round.
-    pub(super) to_raw: Spread,
+    /// Until the workers have passed all markers, over the driver alone with the same statements,
+    /// round by round.
+    pub(super) to_alone: Spread,
+    /// The same over the driver alone with the deletions only.
+    pub(super) to_deletes: Spread,
 }
 
 /// As many users by the product and by the driver.
 #[derive(Debug, Serialize)]
 pub(super) struct Round {
+    /// Until both sides' users were stored, seconds.
+    pub(super) loaded_s: f64,
     pub(super) times: Times,
-    pub(super) raw_s: f64,
+    pub(super) alone: Alone,
+}
+
+impl Round {
+    pub(super) fn to_alone(&self) -> f64 {
+        self.times.erased_s / self.alone.seconds()
+    }
+
+    pub(super) fn to_deletes(&self) -> f64 {
+        self.times.erased_s / self.alone.deleted_s
+    }
 }
 
 pub(super) fn measure(run: &Run<'_>) -> Result<OnCluster> {
@@ -57,29 +72,30 @@ pub(super) fn measure(run: &Run<'_>) -> Result<OnCluster> {
         eprintln!("cluster, round {} of {}", number + 1, run.options.rounds);
         let ours = People::new('c', number, users);
         let theirs = People::new('r', number, users);
-        fill(&server, &ours)?;
-        fill(&server, &theirs)?;
-        rounds.push(round(&server, &rows, (&ours, &theirs), number % 2 == 0)?);
+        let loaded_s = fill(&server, &ours)? + fill(&server, &theirs)?;
+        let (times, alone) = in_turns(&server, &rows, (&ours, &theirs), number % 2 == 0)?;
+        rounds.push(Round { loaded_s, times, alone });
     }
     Ok(OnCluster {
         users_per_round: users,
         statements_per_user: RawRows::PER_USER,
         settle_ms: SETTLE_MS,
-        to_raw: Spread::of(rounds.iter().map(|r| r.times.erased_s / r.raw_s).collect()),
+        to_alone: Spread::of(rounds.iter().map(Round::to_alone).collect()),
+        to_deletes: Spread::of(rounds.iter().map(Round::to_deletes).collect()),
         rounds,
     })
 }
 
-fn round(
+fn in_turns(
     server: &Server,
     rows: &RawRows,
     (ours, theirs): (&People, &People),
     ours_first: bool,
-) -> Result<Round> {
+) -> Result<(Times, Alone)> {
     if ours_first {
         let times = erase(server, ours)?;
-        return Ok(Round { times, raw_s: rows.erase(theirs)? });
+        return Ok((times, rows.erase(theirs)?));
     }
-    let raw_s = rows.erase(theirs)?;
-    Ok(Round { times: erase(server, ours)?, raw_s })
+    let alone = rows.erase(theirs)?;
+    Ok((erase(server, ours)?, alone))
 }

@@ -1,5 +1,6 @@
-//! The database's driver alone: the statements that erase people, and nothing else.
+//! The database's driver alone: the statements that erase people, one by one, and nothing else.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use millrace_schema::time::wall_clock_us;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::prepared::PreparedStatement;
+use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -34,7 +36,11 @@ const WHOLE: [&str; 3] = [
 /// As `store/src/scylla/config.rs` bounds them.
 const IN_FLIGHT: usize = 128;
 /// As `store/src/scylla/write.rs` spreads a user's events.
-const BUCKETS: i32 = 4;
+const BUCKETS: usize = 4;
+/// Deletions of partitions and rows of each user: events, their times, profile, devices, claim.
+const DELETES: u64 = BUCKETS as u64 + 1 + WHOLE.len() as u64;
+/// What is remembered of each user: a marker for each topic, and when the devices' life began.
+const NOTES: u64 = TOPICS.len() as u64 + 1;
 /// The topics whose markers are remembered.
 const TOPICS: [Topic; 3] = [Topic::Events, Topic::Profiles, Topic::Devices];
 const PROJECT: &str = "demo";
@@ -54,9 +60,25 @@ struct Statements {
     whole: Vec<PreparedStatement>,
 }
 
+/// What the driver alone took, seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Alone {
+    /// The deletions of partitions and rows.
+    pub(super) deleted_s: f64,
+    /// The rows that remember them.
+    pub(super) noted_s: f64,
+}
+
+impl Alone {
+    /// All statements of the product.
+    pub(super) fn seconds(&self) -> f64 {
+        self.deleted_s + self.noted_s
+    }
+}
+
 impl RawRows {
     /// Statements of a user.
-    pub(super) const PER_USER: u64 = 3 + 4 + 1 + 1 + WHOLE.len() as u64;
+    pub(super) const PER_USER: u64 = DELETES + NOTES;
 
     pub(super) fn connect(cql: &str, keyspace: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -79,8 +101,15 @@ impl RawRows {
         Ok(Self { runtime, all: Arc::new(all) })
     }
 
-    /// Erases them all; seconds.
-    pub(super) fn erase(&self, people: &People) -> Result<f64> {
+    /// Erases them all.
+    pub(super) fn erase(&self, people: &People) -> Result<Alone> {
+        let deleted_s = self.send(people, 0..DELETES)?;
+        Ok(Alone { deleted_s, noted_s: self.send(people, DELETES..Self::PER_USER)? })
+    }
+
+    /// Sends these statements of each user; seconds.
+    fn send(&self, people: &People, statements: Range<u64>) -> Result<f64> {
+        let (first, of_each) = (statements.start, statements.end - statements.start);
         let next = Arc::new(AtomicU64::new(0));
         let since = Instant::now();
         self.runtime.block_on(async {
@@ -90,7 +119,7 @@ impl RawRows {
                 tasks.spawn(async move {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        let (at, nth) = (number / Self::PER_USER, number % Self::PER_USER);
+                        let (at, nth) = (number / of_each, first + number % of_each);
                         if at >= people.count {
                             return anyhow::Ok(());
                         }
@@ -112,29 +141,24 @@ impl Statements {
     async fn send(&self, people: &People, at: u64, nth: u64) -> Result<()> {
         // Above every stamp: what the product writes is stamped by offsets.
         let (stamp, user, session) = (wall_clock_us(), people.id(at), &self.session);
-        let nth = usize::try_from(nth).unwrap_or(usize::MAX);
-        match nth {
-            0..3 => {
-                let topic = TOPICS.get(nth).context("no such topic")?.short_name();
-                let offset = i64::try_from(at)?;
-                let row = (PROJECT, &user, topic, offset, Uuid::from_u128(1), stamp, stamp);
-                session.execute_unpaged(&self.erasure, row).await?;
-            }
-            3..7 => {
-                let bucket = i32::try_from(nth)?.rem_euclid(BUCKETS);
-                session.execute_unpaged(&self.events, (stamp, PROJECT, &user, bucket)).await?;
-            }
-            7 => {
-                session.execute_unpaged(&self.life, (PROJECT, &user, stamp, stamp)).await?;
-            }
-            8 => {
-                let device = people.device_id(at);
-                session.execute_unpaged(&self.claim, (stamp, PROJECT, device, &user)).await?;
-            }
-            _ => {
-                let statement = self.whole.get(nth - 9).context("no such statement")?;
-                session.execute_unpaged(statement, (stamp, PROJECT, &user)).await?;
-            }
+        let nth = usize::try_from(nth)?;
+        let (claim, life) = (BUCKETS + WHOLE.len(), DELETES as usize);
+        if nth < BUCKETS {
+            let row = (stamp, PROJECT, &user, i32::try_from(nth)?);
+            session.execute_unpaged(&self.events, row).await?;
+        } else if let Some(whole) = self.whole.get(nth - BUCKETS) {
+            session.execute_unpaged(whole, (stamp, PROJECT, &user)).await?;
+        } else if nth == claim {
+            let row = (stamp, PROJECT, people.device_id(at), &user);
+            session.execute_unpaged(&self.claim, row).await?;
+        } else if nth == life {
+            let row = (PROJECT, &user, stamp, stamp);
+            session.execute_unpaged(&self.life, row).await?;
+        } else {
+            let topic = TOPICS.get(nth - life - 1).context("no such topic")?.short_name();
+            let offset = i64::try_from(at)?;
+            let row = (PROJECT, &user, topic, offset, Uuid::from_u128(1), stamp, stamp);
+            session.execute_unpaged(&self.erasure, row).await?;
         }
         Ok(())
     }

@@ -22,8 +22,10 @@ const BATCH: u64 = 250;
 const POLL: Duration = Duration::from_millis(50);
 /// What stands before every value: a format version and a stamp.
 const VALUE_HEAD: [u8; 9] = [1; 9];
-/// About what a marker takes: a job, an offset, a time.
-const MARKER: &str = r#"{"job":"01890a5d-ac96-774b-bcce-b302099a8057","offset":1234567,"received_us":1767225600000000}"#;
+/// As long as a marker: an offset, a time, a job.
+const MARKER: [u8; 32] = [1; 32];
+/// About what the row of a claim holds.
+const CLAIM: &str = r#"{"holder":"u-1234567","linked":{"time_us":1767225600000000,"stamp":1234567},"received_us":1767225600000000}"#;
 /// Rows of a profile and of a device: names and values as long as those that are loaded.
 const PROFILE: [(&str, &str); 5] = [
     ("mkt_name", r#"{"version":{"time_us":1767225600000000,"stamp":1234567},"value":"\"Mina\""}"#),
@@ -140,16 +142,13 @@ impl RawStore {
             batch.insert(&self.devices, of_device(&tail), value(cell.as_bytes()));
         }
         let claim = key(people, nth, &[&[0, 0], device.as_bytes()]);
-        batch.insert(&self.claims, claim, value(MARKER.as_bytes()));
+        batch.insert(&self.claims, claim, value(CLAIM.as_bytes()));
     }
 
-    /// Of each of three topics the stamp and the marker.
+    /// Of each of three topics the stamp with the marker.
     fn erasures_of(&self, batch: &mut OwnedWriteBatch, people: &People, nth: u64) {
         for topic in 0..3 {
-            batch.insert(&self.erasures, key(people, nth, &[&[topic, 0]]), value(&[]));
-            let offset = nth.to_be_bytes();
-            let marker = key(people, nth, &[&[topic, 1], &offset]);
-            batch.insert(&self.erasures, marker, value(MARKER.as_bytes()));
+            batch.insert(&self.erasures, key(people, nth, &[&[topic, 0]]), value(&MARKER));
         }
     }
 
@@ -187,6 +186,6 @@ mod tests {
         raw.batches(&people, |batch, nth| raw.erasures_of(batch, &people, nth)).unwrap();
         let rows = [&raw.events, &raw.profiles, &raw.devices, &raw.claims, &raw.erasures];
         let rows = rows.map(|keyspace| keyspace.len().unwrap());
-        assert_eq!(rows, [10, 6, 5, 1, 6].map(|each| each * 300));
+        assert_eq!(rows, [10, 6, 5, 1, 3].map(|each| each * 300));
     }
 }

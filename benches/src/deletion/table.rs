@@ -115,19 +115,29 @@ impl OnCluster {
             self.users_per_round, self.statements_per_user, self.settle_ms
         );
         println!(
-            "{:>10}{:>12}{:>10}{:>11}{:>14}{:>8}",
-            "", "submitted", "erased", "completed", "driver alone", "ratio"
+            "{:>10}{:>10}{:>12}{:>10}{:>11}{:>22}{:>8}{:>9}",
+            "",
+            "loaded",
+            "submitted",
+            "erased",
+            "completed",
+            "driver (deletes only)",
+            "ratio",
+            "deletes"
         );
         for (nth, round) in self.rounds.iter().enumerate() {
             let Times { submitted_s, erased_s, completed_s } = round.times;
             println!(
-                "{:>10}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>14.2}{:>8.2}",
+                "{:>10}{:>10.0}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>22}{:>8.2}{:>9.2}",
                 format!("round {}", nth + 1),
-                round.raw_s,
-                erased_s / round.raw_s
+                round.loaded_s,
+                format!("{:.2} ({:.2})", round.alone.seconds(), round.alone.deleted_s),
+                round.to_alone(),
+                round.to_deletes(),
             );
         }
-        print_ratio("erased / alone", self.to_raw);
+        print_ratio("erased / alone", self.to_alone);
+        print_ratio("/ deletes only", self.to_deletes);
         println!("erased: the workers have passed all markers; completed: that has settled, too\n");
     }
 }
