@@ -5,6 +5,7 @@
 
 pub mod counts;
 pub mod cql;
+pub mod disk;
 pub mod error;
 pub mod id;
 pub mod limits;

@@ -66,7 +66,8 @@ pub struct IdsHash {
 /// The only `alg` of [`IdsHash`].
 pub const IDS_HASH_ALGORITHM: &str = "sha256-salt-length32le-id-sorted";
 
-/// Users that were read back after the erasure.
+/// Users that were read back after the erasure: the profile, the devices, and of the events the
+/// newest few thousand dated before the job was accepted and as many dated since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadBack {
     /// How many, picked at random when the job was accepted.
@@ -78,10 +79,11 @@ pub struct ReadBack {
 /// Where copies may still lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residual {
-    /// `log`, `dead_letters`; of the embedded store `store_journal` and `store_erasures`, of a
-    /// database `store_tombstones`.
+    /// `log`, `dead_letters`; of the embedded store `store_journal`, of a database
+    /// `store_tombstones`; of both `store_erasures`.
     pub place: String,
-    /// Gone at the latest then; `None`: it cannot be said, see `note`.
+    /// Gone at the latest then; `None`: it cannot be said, see `note`. Of `store_tombstones` it is
+    /// the earliest time at which the last of them may go.
     pub until: Option<String>,
     /// What it is.
     pub note: String,

@@ -127,10 +127,14 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what is erased from the files, where the engine does not leave that to its own
     /// compaction. May take long; what was erased before the call is gone when it returns, but for
     /// [`Store::residues`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also if too little of the disk is free to rewrite the files:
+    /// they are as they were, and a later call may succeed.
     fn purge(&self) -> Answer<'_, ()>;
 
     /// Where what was erased may still lie after [`Store::purge`].
-    fn residues(&self) -> Vec<Residue>;
+    fn residues(&self) -> Answer<'_, Vec<Residue>>;
 
     /// Writes how the delivery of a job's receipt goes.
     fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()>;

@@ -50,6 +50,8 @@ pub type Cells = BTreeMap<String, Cell>;
 /// A user's profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileRow {
+    /// Of the latest write of the row; of a property, see its cell.
+    pub stamp: Stamp,
     /// When the user was first registered (since the last erasure), microseconds.
     pub created_us: Micros,
     /// When the profile last changed, microseconds.
@@ -284,6 +286,23 @@ pub struct Completion {
     pub receipt: Option<IssuedReceipt>,
 }
 
+impl Completion {
+    /// The share of `markers` that is erased, judged by the sample; all only if nothing was found.
+    fn erased_of(&self, markers: u64) -> u64 {
+        let empty = self.sampled.saturating_sub(self.found);
+        match self.found {
+            0 => markers,
+            _ => share(markers, empty, self.sampled.max(self.found)),
+        }
+    }
+}
+
+/// `part` of `whole` of `all`, rounded down.
+fn share(all: u64, part: u64, whole: u64) -> u64 {
+    let share = u128::from(all) * u128::from(part) / u128::from(whole).max(1);
+    u64::try_from(share).unwrap_or(all)
+}
+
 /// A signed receipt, and its place in its project's chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedReceipt {
@@ -336,10 +355,20 @@ pub enum DeliveryState {
 pub struct Residue {
     /// As in [`millrace_schema::receipt::Residual`].
     pub place: &'static str,
-    /// How long after a completion, at most; `None`: until something that has no date.
+    /// How long after a completion it lies there at most, unless the note says otherwise; `None`:
+    /// until something that has no date.
     pub lasts: Option<Duration>,
     /// What it is, for the receipt.
     pub note: &'static str,
+}
+
+impl Residue {
+    /// What [`Store::erasures`](crate::Store::erasures) reads.
+    pub(crate) const ERASURES: Self = Self {
+        place: "store_erasures",
+        lasts: None,
+        note: "the id of each erased user, kept so that late copies of what was erased are refused",
+    };
 }
 
 impl JobRow {
@@ -364,12 +393,13 @@ impl JobRow {
     }
 
     /// How many of the job's markers are behind the resume points, and how many there are. Equal
-    /// only when every fence is passed.
+    /// only when every fence is passed. Of a failed job only the share counts that was found erased:
+    /// its markers may be gone with their topic.
     pub fn markers_done(&self, resume: impl Fn(Topic, u32) -> u64) -> (u64, u64) {
         let fences = &self.job.fence;
         let markers = fences.iter().map(|fence| fence.count).fold(0, u64::saturating_add);
-        if self.completion.is_some() {
-            return (markers, markers);
+        if let Some(completion) = &self.completion {
+            return (completion.erased_of(markers), markers);
         }
         let done = fences.iter().map(|f| Self::done(f, resume(f.topic, f.partition)));
         (done.fold(0, u64::saturating_add), markers)
@@ -382,8 +412,7 @@ impl JobRow {
         if done == markers {
             return users;
         }
-        let share = u128::from(users) * u128::from(done) / u128::from(markers).max(1);
-        u64::try_from(share).unwrap_or(users)
+        share(users, done, markers)
     }
 
     /// Whether the job reaches this kind of data.
@@ -493,6 +522,25 @@ mod tests {
         // The front door never writes such a fence.
         let senseless = Fence { first: 29, last: 10, ..fence };
         assert!((0..40).all(|resume| JobRow::done(&senseless, resume) <= 7));
+    }
+
+    #[test]
+    fn a_failed_job_claims_no_more_users_than_the_share_of_its_sample_that_was_erased() {
+        let done = |sampled, found| {
+            let completion = Some(Completion { completed_us: 1, sampled, found, receipt: None });
+            let fence = Fence { topic: Topic::Events, partition: 0, first: 0, last: 9, count: 10 };
+            let job = Job {
+                job: Uuid::nil(),
+                users: 10,
+                erase: vec![],
+                fence: vec![fence],
+                salt: String::new(),
+                ids_hash: String::new(),
+                sample: vec![],
+            };
+            JobRow { project: "p".into(), accepted_us: 0, job, completion }.users_done(|_, _| 100)
+        };
+        assert_eq!([done(4, 0), done(4, 1), done(4, 4), done(0, 1)], [10, 7, 0, 0]);
     }
 
     #[test]

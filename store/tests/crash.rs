@@ -22,6 +22,7 @@ const SMALL: Config = Config {
     cache_bytes: 1 << 20,
     write_buffer_bytes: 1 << 18,
     journal_bytes: 1 << 26,
+    disk_reserve_bytes: 0,
     journal_residue: Duration::from_secs(3_600),
 };
 

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use millrace_schema::{Topic, UserKey};
 use millrace_store::embedded::{Config, EmbeddedStore};
 use millrace_store::{
-    Cell, Change, Claim, Commit, Erasure, EventQuery, LedgerRow, Stamp, Store, Version, Write,
+    Cell, Change, Claim, Commit, Erasure, EventQuery, LedgerRow, Stamp, Store, StoreError, Version,
+    Write,
 };
 use uuid::Uuid;
 
 const USERS: u64 = 200;
+const ALL: EventQuery = EventQuery { from_us: None, to_us: None, before: None, limit: 10 };
 /// Much longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -211,13 +213,36 @@ async fn after_a_purge_what_was_erased_is_in_no_table() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_without_the_disk_for_it_changes_nothing_and_is_done_when_there_is_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = |path: &Path| !is_journal(path);
+    let config = config(Duration::from_secs(3_600));
+    let store =
+        EmbeddedStore::open(dir.path(), Config { disk_reserve_bytes: u64::MAX, ..config }).unwrap();
+    put_all_and_erase_half(&mut Workers::claim(&store).await).await;
+    for _ in 0..2 {
+        let purged = store.purge().await;
+        assert!(matches!(&purged, Err(StoreError::Unavailable(why)) if why.contains("disk")));
+    }
+    for user in 0..USERS {
+        let events = store.events(key(user), ALL).await.unwrap();
+        assert_eq!(events.len(), if user % 2 == 0 { 0 } else { 2 }, "{user}");
+    }
+    drop(store);
+    assert!(found(dir.path(), erased(), tables) > 0);
+    let store = EmbeddedStore::open(dir.path(), config).unwrap();
+    store.purge().await.unwrap();
+    assert_eq!(found(dir.path(), erased(), tables), 0);
+    assert!(TRACES.contains(&found(dir.path(), kept(), tables)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_journal_loses_what_was_erased_within_the_time_that_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let residue = Duration::from_millis(800);
     let store = EmbeddedStore::open(dir.path(), config(residue)).unwrap();
-    assert!(
-        store.residues().iter().any(|r| r.place == "store_journal" && r.lasts == Some(residue))
-    );
+    let residues = store.residues().await.unwrap();
+    assert!(residues.iter().any(|r| r.place == "store_journal" && r.lasts == Some(residue)));
     put_all_and_erase_half(&mut Workers::claim(&store).await).await;
     assert!(TRACES.contains(&found(dir.path(), erased(), is_journal)));
     let old = journals(dir.path());
@@ -265,9 +290,8 @@ async fn commits_go_on_during_purges_and_nothing_new_is_lost() {
         () = writes => {}
     }
     store.purge().await.unwrap();
-    let query = EventQuery { from_us: None, to_us: None, before: None, limit: 10 };
     for user in (0..USERS / 2).map(key) {
-        let events = store.events(user.clone(), query.clone()).await.unwrap();
+        let events = store.events(user.clone(), ALL).await.unwrap();
         assert_eq!(events.iter().map(|e| e.stamp.0).collect::<Vec<_>>(), [9, 9], "{user:?}");
         assert!(store.profiles(vec![user.clone()]).await.unwrap()[0].is_some());
         assert_eq!(store.devices(vec![user.clone()]).await.unwrap()[0].rows.len(), 1);

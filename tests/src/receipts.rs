@@ -15,6 +15,14 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default)]
 pub struct Keys(BTreeMap<String, Vec<u8>>);
 
+/// The key that a receipt names.
+///
+/// # Errors
+/// It is no token.
+pub fn kid(token: &str) -> Result<String> {
+    Ok(header(token)?.kid)
+}
+
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -53,8 +61,8 @@ impl Keys {
     /// None has, or it is no receipt.
     pub fn verify(&self, token: &str) -> Result<Receipt> {
         let (signed, signature) = token.rsplit_once('.').context("no signature")?;
-        let (header, claims) = signed.split_once('.').context("no claims")?;
-        let Header { alg, typ, kid } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?;
+        let (_, claims) = signed.split_once('.').context("no claims")?;
+        let Header { alg, typ, kid } = header(token)?;
         ensure!((&*alg, &*typ) == ("EdDSA", TYP), "a token of {alg} and {typ}");
         let key = self.0.get(&kid).with_context(|| format!("no key {kid} in the JWKS"))?;
         let signature = URL_SAFE_NO_PAD.decode(signature)?;
@@ -62,4 +70,9 @@ impl Keys {
         ensure!(verified.is_ok(), "the signature is not that of key {kid}");
         Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?)
     }
+}
+
+fn header(token: &str) -> Result<Header> {
+    let (header, _) = token.split_once('.').context("no header")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?)
 }

@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use millrace_schema::receipt::token_hash;
 use millrace_tests::client::{Answer, Client, Request, percent_encode};
 use millrace_tests::generator::path;
 use millrace_tests::observe;
 use millrace_tests::process::{Launch, Server};
+use millrace_tests::receipts::kid;
 use millrace_tests::sender::job_of;
+use millrace_tests::world::until;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 struct Scene {
-    _folder: TempDir,
+    folder: TempDir,
     server: Server,
     client: Client,
 }
@@ -22,7 +26,7 @@ impl Scene {
         let folder = tempfile::tempdir()?;
         let server = Launch::dev(&folder.path().join("data"))?.start()?;
         let client = server.client();
-        Ok(Self { _folder: folder, server, client })
+        Ok(Self { folder, server, client })
     }
 
     fn post(&mut self, path: &str, body: &Value) -> Result<Answer> {
@@ -30,6 +34,13 @@ impl Scene {
         let answer = self.client.send(&request)?;
         ensure!(answer.status == 202, "{} {}", answer.status, answer.text());
         Ok(answer)
+    }
+
+    /// The receipt of a deletion, and its job.
+    fn receipt_of_a_deletion(&mut self) -> Result<(Uuid, String)> {
+        let job = job_of(&self.post(path::DELETE, &json!({"user_id": "u"}))?)?;
+        observe::wait_idle(&self.server, &[job].into())?;
+        Ok((job, observe::receipt(&mut self.client, job)?))
     }
 
     fn settle(&self) -> Result<()> {
@@ -230,6 +241,31 @@ fn a_deletion_job_is_followed_to_its_end() -> Result<()> {
 }
 
 #[test]
+fn receipts_of_a_replaced_key_are_checked_with_the_keys_of_the_new_process() -> Result<()> {
+    let mut scene = Scene::start()?;
+    let (first, old) = scene.receipt_of_a_deletion()?;
+    let new_key = scene.folder.path().join("new-key.pem");
+    let (status, launch) = scene.server.terminate()?;
+    ensure!(status.success(), "{status}");
+    let new_key = new_key.to_str().context("the folder's name is not text")?;
+    scene.server = launch.args(&["--receipt-key", new_key]).start()?;
+    scene.client = scene.server.client();
+    ensure!(observe::receipt(&mut scene.client, first)? == old, "the old receipt is another");
+    let (second, new) = scene.receipt_of_a_deletion()?;
+    ensure!(kid(&old)? != kid(&new)?, "the old key has signed it");
+    // The keys are served as they were read up to a second ago.
+    let keys = until("the new key is served", || {
+        let keys = observe::keys(&mut scene.client).ok()?;
+        keys.verify(&new).is_ok().then_some(keys)
+    })?;
+    ensure!(keys.verify(&old)?.job_id == first, "the receipt of another job");
+    let receipt = keys.verify(&new)?;
+    let previous = receipt.previous.context("no receipt before it")?;
+    ensure!(receipt.job_id == second && previous.hash == token_hash(&old), "another chain");
+    Ok(())
+}
+
+#[test]
 fn jobs_are_listed_newest_first_and_an_unknown_one_is_404() -> Result<()> {
     let mut scene = Scene::start()?;
     let mut ids = Vec::new();
@@ -245,7 +281,7 @@ fn jobs_are_listed_newest_first_and_an_unknown_one_is_404() -> Result<()> {
     let newest_first: Vec<_> = ids.iter().rev().map(String::as_str).collect();
     ensure!(order == newest_first && seen["next_cursor"].is_null(), "{seen}");
     ensure!(listed.iter().all(|job| job["erase"] == json!(["events"])), "{seen}");
-    let unknown = uuid::Uuid::now_v7();
+    let unknown = Uuid::now_v7();
     let answer = scene.read(&format!("/v1/api/profile/user/deletion-job/{unknown}"), "")?;
     ensure!(answer.status == 404 && answer.header("retry-after") == Some("1"), "{answer:?}");
     let answer = scene.read("/v1/api/profile/user/deletion-job/x", "")?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use millrace_log::embedded::EmbeddedLog;
 use millrace_log::{Batch, Log, LogRecord, Reader};
 use millrace_schema::receipt::{Previous, Receipt, token_hash};
@@ -43,13 +44,20 @@ impl Road {
     }
 
     fn start(&mut self) {
+        self.start_signing(|receipt| serde_json::to_string(receipt).map_err(|e| e.to_string()));
+    }
+
+    fn start_signing(
+        &mut self,
+        sign: impl Fn(&Receipt) -> Result<String, String> + Send + Sync + 'static,
+    ) {
         let config = Config { linger: Duration::ZERO, ..Config::default() };
         let (log, store) = (self.log.clone(), self.store.clone());
         let key = ReceiptKey { kid: "k".into(), public: vec![1; 32], created_us: 1 };
         let receipts = Receipts {
             issuer: "me".into(),
             key,
-            sign: Arc::new(|receipt| serde_json::to_string(receipt).map_err(|e| e.to_string())),
+            sign: Arc::new(sign),
             accounts: self.accounts.clone(),
         };
         let workers = millrace_workers::start(config, log, store, &Topic::CONSUMED, Some(receipts));
@@ -110,6 +118,10 @@ impl Road {
     }
 
     async fn delete(&self, users: &[&str]) -> Uuid {
+        self.delete_and_sample(users, users).await
+    }
+
+    async fn delete_and_sample(&self, users: &[&str], sample: &[&str]) -> Uuid {
         let id = Uuid::now_v7();
         let mut fences: BTreeMap<(Topic, u32), Fence> = BTreeMap::new();
         for user in users {
@@ -138,7 +150,7 @@ impl Road {
             fence: fences.into_values().collect(),
             salt: String::new(),
             ids_hash: String::new(),
-            sample: users.iter().map(|user| (*user).to_owned()).collect(),
+            sample: sample.iter().map(|user| (*user).to_owned()).collect(),
         });
         push(&mut batch, &self.log, Topic::Deletions, &id.to_string(), body);
         self.append(batch).await;
@@ -299,6 +311,50 @@ async fn jobs_of_many_at_once_make_one_chain_over_restarts() {
         let hash = token_hash(&completion.receipt.unwrap().token);
         previous = Some(Previous { job_id: job, hash });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_completed_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut road = Road::open(dir.path());
+    let stuck = road.delete(&["u", "v", "w"]).await;
+    let others = [road.delete(&["u"]).await, road.delete(&["v"]).await];
+    road.start_signing(|receipt| match receipt.users {
+        1 => serde_json::to_string(receipt).map_err(|e| e.to_string()),
+        _ => Err("test".to_owned()),
+    });
+    for job in others {
+        road.completed(job).await;
+    }
+    road.stop().await;
+    let open = road.store.open_jobs().await.unwrap();
+    assert_eq!(open.iter().map(|row| row.job.job).collect::<Vec<_>>(), [stuck]);
+    road.start();
+    assert_eq!(receipt_of(&road.completed(stuck).await).0, 3);
+    road.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_left_data_behind_fails_and_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let dir = tempfile::tempdir().unwrap();
+    let mut road = Road::open(dir.path());
+    let partition = |user: &str| {
+        let mut batch = Batch::default();
+        push(&mut batch, &road.log, Topic::Events, user, event(user, "1", Some(1)));
+        let partition = batch.entries().next().unwrap().partition;
+        (partition, batch)
+    };
+    let mut neighbours = (0..).map(|n| format!("v{n}"));
+    let neighbour = neighbours.find(|v| partition(v).0 == partition("u").0).unwrap();
+    road.append(partition(&neighbour).1).await;
+    let job = road.delete_and_sample(&["u"], &["u", &neighbour]).await;
+    road.start();
+    let completion = road.completed(job).await;
+    assert_eq!((completion.sampled, completion.found, completion.receipt), (2, 1, None));
+    road.stop().await;
+    assert!(recorder.handle().render().contains("millrace_deletion_jobs_failed_total 1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

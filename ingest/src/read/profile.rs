@@ -79,6 +79,7 @@ mod tests {
             value: value.map(str::to_owned),
         };
         let row = ProfileRow {
+            stamp: Stamp(1),
             created_us: 1_737_092_362_123_456,
             updated_us: 1_737_092_363_000_000,
             cells: Cells::from([

@@ -116,9 +116,3 @@ pub(super) fn create_segment(dir: &Path, header: &SegmentHeader) -> Result<File,
     install(dir, header.number)?;
     Ok(file)
 }
-
-/// Bytes that this process may still write to the disk of `dir`.
-pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(dir)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}

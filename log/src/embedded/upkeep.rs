@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use millrace_schema::Topic;
+use millrace_schema::disk::free_bytes;
 use millrace_schema::time::wall_clock_us;
 
 use super::disk::{self, segment_path};
@@ -103,7 +104,7 @@ impl Writer {
 
 impl Shared {
     pub(super) fn look_up_free_bytes(&self) {
-        match disk::free_bytes(&self.dir) {
+        match free_bytes(&self.dir) {
             Ok(bytes) => self.free_bytes.store(bytes, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "the disk's free space is not known"),
         }

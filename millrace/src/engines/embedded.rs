@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use millrace_log::embedded::{Config, EmbeddedLog, Repair, advance, partitions, repair};
 use millrace_store::Store;
-use millrace_store::embedded::EmbeddedStore;
+use millrace_store::embedded::{Config as StoreConfig, EmbeddedStore};
 
 use super::Engines;
 use crate::folder::DataFolder;
@@ -14,7 +14,9 @@ use crate::priority::yield_to_the_front_door;
 
 /// The engines of a folder, made if they are not there.
 pub(crate) fn open(folder: &DataFolder, config: Config) -> Result<Engines> {
-    let store = open_store(folder)?;
+    // Twice, so that the log goes on taking records while a purge is under way.
+    let disk_reserve_bytes = config.disk_floor_bytes.saturating_mul(2);
+    let store = open_store(folder, StoreConfig { disk_reserve_bytes, ..StoreConfig::default() })?;
     let dir = folder.layout().log();
     folder.make(&dir)?;
     let log = EmbeddedLog::open(&dir, config)
@@ -45,7 +47,7 @@ pub(crate) async fn repair_log(folder: &DataFolder) -> Result<Repair> {
     let dir = folder.layout().log();
     let what = || format!("the log in {}", dir.display());
     let mut report = repair(&dir).with_context(what)?;
-    let store = open_store(folder)?;
+    let store = open_store(folder, StoreConfig::default())?;
     let ledger = store.ledger().await.context("the ledger cannot be read")?;
     let ends: Vec<_> = ledger.iter().map(|r| (r.topic, r.partition, r.frontier)).collect();
     // If the log is gone as a whole, the ledger tells how many it had.
@@ -63,12 +65,12 @@ fn config_of(partitions: Option<u32>) -> Config {
 }
 
 /// Opens the store on a thread from which its own threads take their priority.
-fn open_store(folder: &DataFolder) -> Result<EmbeddedStore> {
+fn open_store(folder: &DataFolder, config: StoreConfig) -> Result<EmbeddedStore> {
     let dir = folder.layout().store();
     folder.make(&dir)?;
     let open = || {
         yield_to_the_front_door();
-        EmbeddedStore::open(&dir, millrace_store::embedded::Config::default())
+        EmbeddedStore::open(&dir, config)
             .with_context(|| format!("cannot open the store in {}", dir.display()))
     };
     let opened = std::thread::scope(|scope| scope.spawn(open).join());

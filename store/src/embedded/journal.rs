@@ -65,7 +65,7 @@ impl Engine {
         if oldest(self.journals()?) <= Some(pending.journal) {
             let started = Instant::now();
             self.fill_up(pending.journal)?;
-            self.seal()?;
+            self.seal(&Space::ALL)?;
             while oldest(self.journals()?) <= Some(pending.journal) {
                 if started.elapsed() > DELETION_TIMEOUT {
                     return Err(StoreError::Unavailable(

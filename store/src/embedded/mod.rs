@@ -150,6 +150,7 @@ struct Engine {
     db: Database,
     spaces: Spaces,
     dir: PathBuf,
+    disk_reserve_bytes: u64,
     journal_residue: Duration,
     /// What compactions judge by.
     filters: Arc<filter::Shared>,
@@ -278,8 +279,8 @@ impl Store for EmbeddedStore {
         self.run(Engine::purge)
     }
 
-    fn residues(&self) -> Vec<Residue> {
-        self.engine.residues()
+    fn residues(&self) -> Answer<'_, Vec<Residue>> {
+        Box::pin(async { Ok(self.engine.residues()) })
     }
 
     fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {

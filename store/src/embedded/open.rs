@@ -21,11 +21,14 @@ pub struct Config {
     /// Bytes of blocks kept in memory.
     pub cache_bytes: u64,
     /// Bytes of a keyspace's rows that wait in memory to be flushed. Six keyspaces grow with the
-    /// data; writers stall while one has five buffers waiting. Kept as it was when the store was
-    /// made.
+    /// data; writers stall while one has five buffers waiting, or 30 that no compaction has taken
+    /// up. Kept as it was when the store was made.
     pub write_buffer_bytes: u64,
     /// Bytes of journal above which the keyspaces that hold it back are flushed; 64 MiB at least.
     pub journal_bytes: u64,
+    /// Bytes of disk that a purge leaves free, beside those that it needs for a second copy of the
+    /// keyspace that it rewrites.
+    pub disk_reserve_bytes: u64,
     /// How long the journal may hold copies of what was purged. A store that is written to little
     /// writes 64 MB to be rid of them, at most twice in this time.
     pub journal_residue: Duration,
@@ -38,6 +41,7 @@ impl Default for Config {
             cache_bytes: 64 * MIB,
             write_buffer_bytes: 16 * MIB,
             journal_bytes: 256 * MIB,
+            disk_reserve_bytes: 512 * MIB,
             journal_residue: Duration::from_secs(3_600),
         }
     }
@@ -46,6 +50,7 @@ impl Default for Config {
 /// fjall panics below it.
 const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// One flushes while the other compacts; with one thread a long compaction stalls the writers.
+/// More would not help during a purge: each would come to wait for the keyspace under it.
 const THREADS: usize = 2;
 /// The file that makes a folder a database. fjall writes it after the first journal.
 const MARKER: &str = "version";
@@ -75,6 +80,7 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         db,
         spaces,
         dir: dir.to_owned(),
+        disk_reserve_bytes: config.disk_reserve_bytes,
         journal_residue: config.journal_residue,
         filters,
         _erasures: erasures,

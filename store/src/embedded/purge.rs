@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Keyspace, PersistMode};
+use millrace_schema::disk::free_bytes;
 
 use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
@@ -21,29 +22,29 @@ use crate::{Residue, StoreError};
 
 /// How often it is looked whether something is done.
 const PAUSE: Duration = Duration::from_millis(2);
+/// How often in the end, when that takes long.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long readers may keep files that were replaced. None of them takes nearly so long.
 const READERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Engine {
     pub(super) fn purge(&self) -> Result<(), StoreError> {
         let _turn = self.upkeep();
-        if !self.take_has_erased() {
-            return Ok(());
-        }
+        let Some(unpurged) = self.take_has_erased() else { return Ok(()) };
         let started = Instant::now();
         let purged = self.purge_all();
-        if purged.is_err() {
-            self.has_erased.store(true, Ordering::Release);
+        if purged.is_ok() {
+            unpurged.are_gone();
         }
         metrics::histogram!("millrace_store_purge_seconds").record(started.elapsed());
         purged
     }
 
-    /// Whether there was an erasure since the last call. It waits for the writer: a commit says so
-    /// before it is written, and must not be asked in between.
-    fn take_has_erased(&self) -> bool {
+    /// The erasures since the last call, if there were any. It waits for the writer: a commit says
+    /// so before it is written, and must not be asked in between.
+    fn take_has_erased(&self) -> Option<Unpurged<'_>> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.has_erased.swap(false, Ordering::AcqRel)
+        self.has_erased.swap(false, Ordering::AcqRel).then(|| Unpurged(Some(&self.has_erased)))
     }
 
     pub(super) fn residues(&self) -> Vec<Residue> {
@@ -53,13 +54,7 @@ impl Engine {
             note: "copies in the journal of the embedded store, which nobody can read; the time \
                    counts while the store is open",
         };
-        let erasures = Residue {
-            place: "store_erasures",
-            lasts: None,
-            note: "the id of each erased user, kept so that late copies of what was erased are \
-                   refused",
-        };
-        vec![journal, erasures]
+        vec![journal, Residue::ERASURES]
     }
 
     /// One at a time looks after the files.
@@ -71,17 +66,13 @@ impl Engine {
     fn purge_all(&self) -> Result<(), StoreError> {
         let journal = self.newest_journal()?;
         self.filters.has_failed();
-        let keyspaces = Space::ERASABLE.map(|(space, _)| self.spaces.get(space));
-        for keyspace in keyspaces {
-            self.flush(keyspace)?;
+        let spaces = Space::ERASABLE.map(|(space, _)| space);
+        // Of each, before the first is rewritten for nothing.
+        for space in spaces {
+            self.expect_room(space)?;
         }
-        let mut replaced = Vec::new();
-        for keyspace in keyspaces {
-            let tables = tables_of(keyspace)?;
-            if !tables.is_empty() {
-                keyspace.major_compact().map_err(failed)?;
-            }
-            replaced.push((keyspace, tables));
+        for space in spaces {
+            self.rewrite(space)?;
         }
         if self.filters.has_failed() {
             return Err(StoreError::Unavailable(
@@ -90,23 +81,36 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        self.wait_until_gone(&replaced)?;
         self.expel_later(journal)
     }
 
+    /// Rewrites a keyspace, and waits until its old files have gone: the next one may need their
+    /// room.
+    fn rewrite(&self, space: Space) -> Result<(), StoreError> {
+        let keyspace = self.spaces.get(space);
+        self.flush(keyspace)?;
+        let tables = tables_of(keyspace)?;
+        if tables.is_empty() {
+            return Ok(());
+        }
+        self.expect_room(space)?;
+        keyspace.major_compact().map_err(failed)?;
+        self.wait_until_gone(space, &tables)
+    }
+
+    fn expect_room(&self, space: Space) -> Result<(), StoreError> {
+        let size = self.spaces.get(space).disk_space();
+        let free = free_bytes(&self.dir).map_err(|e| failed(e.into()))?;
+        has_room(space, size, free, self.disk_reserve_bytes)
+    }
+
     /// Waits until no reader needs the tables any more and they are deleted.
-    fn wait_until_gone(
-        &self,
-        replaced: &[(&Keyspace, BTreeSet<OsString>)],
-    ) -> Result<(), StoreError> {
+    fn wait_until_gone(&self, space: Space, tables: &BTreeSet<OsString>) -> Result<(), StoreError> {
         let started = Instant::now();
+        let mut pause = PAUSE;
         loop {
-            self.seal()?;
-            let mut gone = true;
-            for (keyspace, tables) in replaced {
-                gone &= tables.is_disjoint(&tables_of(keyspace)?);
-            }
-            if gone {
+            self.seal(&[space])?;
+            if tables.is_disjoint(&tables_of(self.spaces.get(space))?) {
                 return Ok(());
             }
             if started.elapsed() > READERS_TIMEOUT {
@@ -114,22 +118,25 @@ impl Engine {
                     "tables that were replaced are still being read".to_owned(),
                 ));
             }
-            sleep(PAUSE);
+            sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Flushes everything, and writes a row to each keyspace of which compactions may remove the
+    /// Flushes keyspaces, and writes a row to each of them of which compactions may remove the
     /// newest: fjall takes the newest row in a keyspace's tables for how far it is flushed, and
     /// would keep older journals, and at the next start bring back from them what was removed. The
     /// flush also makes it let go of versions, and so of tables, that no reader needs.
-    pub(super) fn seal(&self) -> Result<(), StoreError> {
+    pub(super) fn seal(&self, spaces: &[Space]) -> Result<(), StoreError> {
         let mut draft = self.draft();
         for (space, _) in Space::ERASABLE {
-            draft.put(space, key::last(), Vec::new());
+            if spaces.contains(&space) {
+                draft.put(space, key::last(), Vec::new());
+            }
         }
         draft.commit_durably()?;
-        for space in Space::ALL {
-            self.flush(self.spaces.get(space))?;
+        for space in spaces {
+            self.flush(self.spaces.get(*space))?;
         }
         Ok(())
     }
@@ -151,6 +158,38 @@ impl Engine {
     }
 }
 
+/// Erasures whose rows may still be in the files. When it is dropped, be it by a panic, the next
+/// purge finds them again, unless they are gone.
+struct Unpurged<'e>(Option<&'e AtomicBool>);
+
+impl Unpurged<'_> {
+    fn are_gone(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unpurged<'_> {
+    fn drop(&mut self) {
+        if let Some(has_erased) = self.0 {
+            has_erased.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Whether a keyspace of this size can be written a second time, and so much stays free.
+fn has_room(space: Space, size: u64, free: u64, reserve: u64) -> Result<(), StoreError> {
+    let missing = size.saturating_add(reserve).saturating_sub(free);
+    if size == 0 || missing == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "too little of the disk is free to purge what is erased: {free} bytes are, to rewrite \
+         keyspace {:?} takes its {size} again, and {reserve} must stay free; free {missing} more, \
+         and it is done at the next try",
+        space.name()
+    )))
+}
+
 fn tables_of(keyspace: &Keyspace) -> Result<BTreeSet<OsString>, StoreError> {
     names(&keyspace.path().join("tables"))
 }
@@ -160,4 +199,58 @@ pub(super) fn names(dir: &Path) -> Result<BTreeSet<OsString>, StoreError> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(|e| failed(e.into()))?;
     Ok(entries.into_iter().map(|entry| entry.file_name()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::embedded::EmbeddedStore;
+
+    #[test]
+    fn a_keyspace_is_rewritten_only_if_its_size_and_the_reserve_are_free() {
+        let room = |size, free, reserve| has_room(Space::Events, size, free, reserve);
+        assert!(room(60, 70, 10).is_ok());
+        let Err(StoreError::Unavailable(why)) = room(60, 40, 10) else { panic!("there is none") };
+        assert!(
+            ["events", "60", "40", "10", "30 more"].iter().all(|part| why.contains(part)),
+            "{why}"
+        );
+        assert!(room(1, u64::MAX - 1, u64::MAX).is_err());
+        assert!(room(0, 0, 10).is_ok());
+    }
+
+    #[test]
+    fn the_old_files_of_a_keyspace_go_before_the_next_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
+        let engine = &store.engine;
+        let tables = |space| tables_of(engine.spaces.get(space)).unwrap();
+        let mut draft = engine.draft();
+        for (space, _) in Space::ERASABLE {
+            draft.put(space, key::last(), Vec::new());
+        }
+        draft.commit().unwrap();
+        engine.flush(engine.spaces.get(Space::Events)).unwrap();
+        let old = tables(Space::Events);
+        engine.rewrite(Space::Events).unwrap();
+        assert!(!old.is_empty() && old.is_disjoint(&tables(Space::Events)));
+        assert!(tables(Space::Profiles).is_empty());
+    }
+
+    #[test]
+    fn a_purge_that_panics_leaves_its_erasures_to_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), Default::default()).unwrap();
+        let engine = &store.engine;
+        engine.has_erased.store(true, Ordering::Release);
+        let purge = AssertUnwindSafe(|| {
+            let _unpurged = engine.take_has_erased().unwrap();
+            panic!("in the middle of it");
+        });
+        assert!(catch_unwind(purge).is_err());
+        engine.take_has_erased().unwrap().are_gone();
+        assert!(engine.take_has_erased().is_none());
+    }
 }

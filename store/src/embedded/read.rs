@@ -47,7 +47,7 @@ impl View<'_> {
         }
         let (created_us, rest) = value::read_number(Space::Profiles, times)?;
         let (updated_us, _) = value::read_number(Space::Profiles, rest)?;
-        let mut row = ProfileRow { created_us, updated_us, cells: Default::default() };
+        let mut row = ProfileRow { stamp, created_us, updated_us, cells: Default::default() };
         self.scan(Space::Profiles, key::profile_cells(user), |name, stamp, cell| {
             if erased >= Some(stamp) {
                 return Ok(());

@@ -3,8 +3,8 @@
 //! The row decides. An entry by time counts if the row says the same time, and one among the open
 //! jobs if the row has no completion; so no two partitions must ever agree.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -43,11 +43,24 @@ pub(super) fn encode(row: &JobRow) -> Result<(String, String), StoreError> {
     Ok((json(&kept)?, json(&sample)?))
 }
 
+/// An entry among the open jobs: project and job.
+type Entry = (String, Uuid);
+
 /// Entries of completed jobs, and since when each is known to be one: (generation, then).
 #[derive(Default)]
-pub(super) struct Closing(Mutex<HashMap<(String, Uuid), (u64, Instant)>>);
+pub(super) struct Closing(Mutex<HashMap<Entry, (u64, Instant)>>);
 
 impl Closing {
+    /// Of all entries those whose jobs must be read: the others are known to be completed, with no
+    /// node restarted since, and must wait yet.
+    fn to_read(&self, entries: Vec<Entry>, generation: u64, settle: Duration) -> Vec<Entry> {
+        let all: HashSet<&Entry> = entries.iter().collect();
+        let mut known = self.lock();
+        known.retain(|entry, (then, _)| *then == generation && all.contains(entry));
+        let waits = |entry: &Entry| known.get(entry).is_some_and(|since| !is_over(since, settle));
+        entries.into_iter().filter(|entry| !waits(entry)).collect()
+    }
+
     /// Of the entries of completed jobs, those that can go: known since longer than that, and no
     /// node was restarted meanwhile, so that no crash can open the job again.
     fn due(
@@ -56,18 +69,25 @@ impl Closing {
         generation: u64,
         settle: Duration,
     ) -> Vec<(String, Stored)> {
-        let now = Instant::now();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *known);
-        let is_due = |(project, stored): &(String, Stored)| {
-            let key = (project.clone(), stored.row.job.job);
-            let since = before.get(&key).copied().filter(|(then, _)| *then == generation);
-            let since = since.unwrap_or((generation, now));
-            known.insert(key, since);
-            now.saturating_duration_since(since.1) >= settle * 2
+        let entry = |(project, stored): &(String, Stored)| (project.clone(), stored.row.job.job);
+        let read: HashSet<Entry> = completed.iter().map(entry).collect();
+        let mut known = self.lock();
+        // Read, and not completed any more.
+        known.retain(|entry, since| read.contains(entry) || !is_over(since, settle));
+        let is_due = |one: &(String, Stored)| {
+            is_over(known.entry(entry(one)).or_insert((generation, Instant::now())), settle)
         };
         completed.into_iter().filter(is_due).collect()
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Entry, (u64, Instant)>> {
+        // Whole even if a holder panicked: what is missing is noted anew.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_over((_, since): &(u64, Instant), settle: Duration) -> bool {
+    since.elapsed() >= settle * 2
 }
 
 /// A job as it is stored.
@@ -113,16 +133,19 @@ impl Connection {
         settle: Duration,
     ) -> Result<Vec<JobRow>, StoreError> {
         let (mut open, mut completed) = (Vec::new(), Vec::new());
-        for (project, stored) in self.entries_of_open_jobs().await? {
+        let entries = self.entries_of_all_slots(&self.statements.open_jobs).await?;
+        if entries.is_empty() {
+            return Ok(open);
+        }
+        // Before the jobs: a restart that comes after they are read must count.
+        let generation = self.generation().await?;
+        let entries = closing.to_read(entries, generation, settle);
+        for (project, stored) in self.stored_jobs(entries).await? {
             match stored.row.completion {
                 None => open.push(stored.row),
                 Some(_) => completed.push((project, stored)),
             }
         }
-        if completed.is_empty() {
-            return Ok(open);
-        }
-        let generation = self.generation().await?;
         for (project, stored) in closing.due(completed, generation, settle) {
             let job = stored.row.job.job;
             let values = values![stored.written_at, slot(job), project, job];
@@ -132,8 +155,7 @@ impl Connection {
     }
 
     /// Entries whose job is not there yet are left out.
-    async fn entries_of_open_jobs(&self) -> Result<Vec<(String, Stored)>, StoreError> {
-        let entries = self.entries_of_all_slots(&self.statements.open_jobs).await?;
+    async fn stored_jobs(&self, entries: Vec<Entry>) -> Result<Vec<(String, Stored)>, StoreError> {
         let read = entries.into_iter().map(async |(project, job)| {
             let stored = self.stored_job(&project, job).await?;
             Ok::<_, StoreError>(stored.map(|stored| (project, stored)))
@@ -141,11 +163,10 @@ impl Connection {
         Ok(try_join_all(read).await?.into_iter().flatten().collect())
     }
 
-    /// (project, job) of each entry.
     pub(super) async fn entries_of_all_slots(
         &self,
         prepared: &Prepared,
-    ) -> Result<Vec<(String, Uuid)>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         let slots = (0..SLOTS).map(|slot| values![i32::from(slot)]).collect();
         Ok(self.rows_of_each(prepared, slots).await?.into_iter().flatten().collect())
     }
@@ -231,7 +252,11 @@ mod tests {
             let row = JobRow { project: "p".into(), accepted_us: 0, job, completion: None };
             vec![("p".to_owned(), Stored { row, text: String::new(), written_at: 0 })]
         };
-        let due = |generation| closing.due(stored(), generation, settle).len();
+        let entries = || vec![("p".to_owned(), Uuid::nil())];
+        let due = |generation| {
+            let read = closing.to_read(entries(), generation, settle);
+            if read.is_empty() { 0 } else { closing.due(stored(), generation, settle).len() }
+        };
         assert_eq!(due(1), 0);
         tokio::time::advance(settle).await;
         assert_eq!(due(1), 0);
@@ -239,6 +264,23 @@ mod tests {
         tokio::time::advance(settle).await;
         assert_eq!(due(2), 0);
         tokio::time::advance(settle).await;
+        assert!(closing.due(vec![], 2, settle).is_empty());
+        assert_eq!(due(2), 0, "it was open meanwhile");
+        tokio::time::advance(settle * 2).await;
         assert_eq!(due(2), 1);
+    }
+
+    #[test]
+    fn a_job_that_is_known_to_be_completed_is_not_read_again_until_a_node_was_restarted() {
+        let closing = Closing::default();
+        let entries = || vec![("p".to_owned(), Uuid::nil()), ("p".to_owned(), Uuid::max())];
+        let known = (1, Instant::now());
+        closing.lock().insert(("p".to_owned(), Uuid::nil()), known);
+        let read = |generation, settle| closing.to_read(entries(), generation, settle);
+        let minute = Duration::from_secs(60);
+        assert_eq!(read(1, minute), [("p".to_owned(), Uuid::max())]);
+        assert_eq!(read(1, Duration::ZERO), entries(), "it can go");
+        assert_eq!(read(2, minute), entries());
+        assert!(closing.to_read(vec![], 2, minute).is_empty() && closing.lock().is_empty());
     }
 }

@@ -50,6 +50,7 @@ mod ledger;
 mod migrate;
 mod read;
 mod rebase;
+mod residues;
 mod statements;
 mod tls;
 mod topics;
@@ -64,17 +65,6 @@ pub use migrate::{Dialect, Report, migrate};
 pub use rebase::rebase;
 /// How many replicas must agree; the driver's.
 pub use scylla::statement::Consistency;
-
-/// What the database keeps of what was erased: it drops the rows when it compacts the files that hold
-/// them and their tombstone together, and nobody can say when it will.
-const TOMBSTONES: Residue = Residue {
-    place: "store_tombstones",
-    lasts: None,
-    note: "The database hides erased rows at once, and drops them from its files when it compacts \
-           them, at a time of its own choosing. The tombstones that hide them name the users; they \
-           can go gc_grace_seconds (20 days, unless the tables are set otherwise) after the \
-           erasure, again with a compaction.",
-};
 
 /// A store on a CQL database. Clones share one connection; it is closed with the last one.
 #[derive(Clone)]
@@ -238,17 +228,17 @@ impl Store for CqlStore {
         Box::pin(async move { self.connection()?.newest_receipt(&project).await })
     }
 
-    /// Nothing to do: the database compacts when it finds it worth its while.
     fn life_ends_claims(&self) -> bool {
         false
     }
 
+    /// Nothing to do: the database compacts when it finds it worth its while.
     fn purge(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn residues(&self) -> Vec<Residue> {
-        vec![TOMBSTONES]
+    fn residues(&self) -> Answer<'_, Vec<Residue>> {
+        Box::pin(async { self.connection()?.residues().await })
     }
 
     fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {

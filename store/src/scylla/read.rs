@@ -8,8 +8,9 @@ use super::value::{Value, key, read_json, values};
 use super::write::user_of;
 use crate::{Cells, Claim, DeviceRow, Devices, Erasure, ProfileRow, Stamp, StoreError};
 
-/// created_us, updated_us, name, cell. Without a property there is a row without a name.
-type ProfileLine = (Option<i64>, Option<i64>, Option<String>, Option<String>);
+/// created_us, updated_us and its stamp, name, cell. Without a property there is a row without a
+/// name.
+type ProfileLine = (Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<String>);
 
 /// life, device, name, updated_us and its stamp, cell and its stamp. With a life alone there is a
 /// row without a device.
@@ -94,15 +95,17 @@ fn of_each(users: &[UserKey]) -> Result<Vec<Vec<Value<'_>>>, StoreError> {
 
 fn profile(lines: Vec<ProfileLine>) -> Result<Option<ProfileRow>, StoreError> {
     // Every write of a profile writes both times, so one without them has no cells.
-    let Some((Some(created_us), Some(updated_us), ..)) = lines.first() else { return Ok(None) };
-    let (created_us, updated_us) = (*created_us, *updated_us);
+    let Some((Some(created_us), Some(updated_us), Some(stamp), ..)) = lines.first() else {
+        return Ok(None);
+    };
+    let (created_us, updated_us, stamp) = (*created_us, *updated_us, Stamp(*stamp));
     let mut cells = Cells::new();
-    for (_, _, name, cell) in lines {
+    for (.., name, cell) in lines {
         if let (Some(name), Some(cell)) = (name, cell) {
             cells.insert(name, read_json("profiles", &cell)?);
         }
     }
-    Ok(Some(ProfileRow { created_us, updated_us, cells }))
+    Ok(Some(ProfileRow { stamp, created_us, updated_us, cells }))
 }
 
 fn devices(lines: Vec<DeviceLine>) -> Result<Devices, StoreError> {
@@ -170,9 +173,10 @@ mod tests {
 
     #[test]
     fn a_profile_needs_no_property_but_its_times() {
-        let row = profile(vec![(Some(1), Some(2), None, None)]).unwrap().unwrap();
-        assert_eq!((row.created_us, row.updated_us, row.cells.len()), (1, 2, 0));
+        let row = profile(vec![(Some(1), Some(2), Some(3), None, None)]).unwrap().unwrap();
+        let (stamp, cells) = (row.stamp.0, row.cells.len());
+        assert_eq!((row.created_us, row.updated_us, stamp, cells), (1, 2, 3, 0));
         assert_eq!(profile(vec![]).unwrap(), None);
-        assert_eq!(profile(vec![(None, None, None, None)]).unwrap(), None);
+        assert_eq!(profile(vec![(None, None, None, None, None)]).unwrap(), None);
     }
 }

@@ -144,6 +144,8 @@ async fn prepare(
 
 statements! {
     generation: Poll "SELECT host_id, gossip_generation FROM system.local WHERE key = 'local'";
+    gc_grace_seconds: Read "SELECT table_name, gc_grace_seconds FROM system_schema.tables \
+        WHERE keyspace_name = '{ks}'";
     schema_version: Read "SELECT version FROM {ks}.schema_version WHERE name = 'tables' LIMIT 1";
 
     put_event: Write "INSERT INTO {ks}.events (project_id, user_id, bucket, time_us, event_id, \
@@ -210,8 +212,8 @@ statements! {
         AND (time_us, event_id) < (?, ?)";
     event_time: Read "SELECT time_us FROM {ks}.event_times \
         WHERE project_id = ? AND user_id = ? AND event_id = ?";
-    profile: Read "SELECT created_us, updated_us, name, cell FROM {ks}.profiles \
-        WHERE project_id = ? AND user_id = ?";
+    profile: Read "SELECT created_us, updated_us, WRITETIME(updated_us), name, cell \
+        FROM {ks}.profiles WHERE project_id = ? AND user_id = ?";
     devices: Read "SELECT life, device_id, name, updated_us, WRITETIME(updated_us), cell, \
         WRITETIME(cell) FROM {ks}.devices WHERE project_id = ? AND user_id = ?";
     claims: Read "SELECT claim FROM {ks}.claims WHERE project_id = ? AND device_id = ?";

@@ -421,8 +421,8 @@ impl Store for BrokenStore {
         self.ask(|store| store.purge())
     }
 
-    fn residues(&self) -> Vec<Residue> {
-        self.inner.residues()
+    fn residues(&self) -> Answer<'_, Vec<Residue>> {
+        self.ask(|store| store.residues())
     }
 
     fn put_delivery(&self, project: &str, job: Uuid, delivery: Delivery) -> Answer<'_, ()> {

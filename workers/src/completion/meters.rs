@@ -1,5 +1,6 @@
 //! What deletions tell Prometheus: each process of the jobs that it completes.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -8,10 +9,19 @@ use millrace_store::JobRow;
 
 use super::Resumes;
 
+/// How often the age of the oldest job is set.
+const AGE_EVERY: Duration = Duration::from_secs(1);
+
 pub(super) struct Meters {
     users_erased: Counter,
+    /// Jobs that left data behind.
+    pub(super) jobs_failed: Counter,
+    /// How many times a user had more events than were looked at.
+    pub(super) read_back_cut: Counter,
     users_pending: Gauge,
     oldest_unfinished_seconds: Gauge,
+    /// When the oldest unfinished job was accepted, as it was last read.
+    oldest_us: Mutex<Option<Micros>>,
     seconds: Histogram,
     pub(super) purge_seconds: Histogram,
 }
@@ -20,8 +30,11 @@ impl Meters {
     pub(super) fn new() -> Self {
         Self {
             users_erased: counter!("millrace_deletion_users_erased_total"),
+            jobs_failed: counter!("millrace_deletion_jobs_failed_total"),
+            read_back_cut: counter!("millrace_deletion_read_back_cut_total"),
             users_pending: gauge!("millrace_deletion_users_pending"),
             oldest_unfinished_seconds: gauge!("millrace_deletion_oldest_unfinished_seconds"),
+            oldest_us: Mutex::default(),
             seconds: histogram!("millrace_deletion_seconds"),
             purge_seconds: histogram!("millrace_deletion_purge_seconds"),
         }
@@ -32,8 +45,23 @@ impl Meters {
         let done = |job: &JobRow| job.users_done(|topic, partition| resumes.at(topic, partition));
         let pending = jobs.iter().map(|job| job.job.users.saturating_sub(done(job)));
         self.users_pending.set(pending.fold(0, u64::saturating_add) as f64);
-        let oldest = jobs.iter().map(|job| job.accepted_us).min();
-        let age = oldest.map(|us| since(us, wall_clock_us())).unwrap_or_default();
+        let oldest_us = jobs.iter().map(|job| job.accepted_us).min();
+        // A plain value: whole even if a holder panicked.
+        *self.oldest_us.lock().unwrap_or_else(PoisonError::into_inner) = oldest_us;
+        self.age();
+    }
+
+    /// Lets the oldest job grow older for ever, whether it can be read again or not.
+    pub(super) async fn keep_age(&self) {
+        loop {
+            tokio::time::sleep(AGE_EVERY).await;
+            self.age();
+        }
+    }
+
+    fn age(&self) {
+        let oldest_us = *self.oldest_us.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = oldest_us.map(|us| since(us, wall_clock_us())).unwrap_or_default();
         self.oldest_unfinished_seconds.set(age.as_secs_f64());
     }
 
@@ -53,7 +81,7 @@ fn since(from_us: Micros, to_us: Micros) -> Duration {
 mod tests {
     use std::collections::HashMap;
 
-    use metrics_exporter_prometheus::PrometheusBuilder;
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
     use millrace_schema::Topic;
     use millrace_schema::record::{Fence, Job, Reach};
     use uuid::Uuid;
@@ -80,6 +108,10 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         let meters = metrics::with_local_recorder(&recorder, Meters::new);
         set(&meters);
+        values(&recorder)
+    }
+
+    fn values(recorder: &PrometheusRecorder) -> HashMap<String, f64> {
         let text = recorder.handle().render();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let values = lines.filter_map(|line| line.split_once(' '));
@@ -107,6 +139,21 @@ mod tests {
         };
         assert!((60.0..120.0).contains(&age(&jobs)));
         assert_eq!((age(&jobs[2..]), age(&[])), (0.0, 0.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_job_grows_older_while_no_other_is_read() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let meters = metrics::with_local_recorder(&recorder, Meters::new);
+        let now_us = wall_clock_us();
+        meters.open(&[job(1, now_us)], &Resumes::default());
+        let age = || values(&recorder)["millrace_deletion_oldest_unfinished_seconds"];
+        let before = age();
+        while wall_clock_us() < now_us + 2_000 {
+            std::hint::spin_loop();
+        }
+        assert!(tokio::time::timeout(AGE_EVERY * 2, meters.keep_age()).await.is_err());
+        assert!(age() > before);
     }
 
     #[test]

@@ -6,13 +6,15 @@
 
 mod meters;
 mod purge_schedule;
+mod put_off;
 mod read_back;
 mod receipt;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{StreamExt, iter};
 use millrace_log::LogError;
 use millrace_schema::Topic;
 use millrace_schema::time::{Micros, wall_clock_us};
@@ -28,11 +30,17 @@ use uuid::Uuid;
 use crate::partition::Shared;
 use meters::Meters;
 use purge_schedule::PurgeSchedule;
+use put_off::PutOff;
+use read_back::ReadBack;
 use receipt::{Ended, Remaining};
 pub use receipt::{Receipts, Sign};
 
-/// How often the gauges are set.
-const METERS_EVERY: Duration = Duration::from_secs(1);
+/// Reading the open jobs takes at most this share of the time, as its reciprocal.
+const LOOKING_SHARE: u32 = 20;
+/// The longest wait for the next look, however long the last one took, or how often it failed.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Projects whose jobs are completed at the same time.
+const PROJECTS_AT_ONCE: usize = 8;
 /// How often a receipt is signed anew because another took its number, before the job is left for
 /// the next look.
 const SIGNATURES_MAX: u32 = 16;
@@ -52,17 +60,8 @@ enum Failure {
 pub(crate) async fn complete_jobs(shared: Arc<Shared>, receipts: Receipts) {
     let meters = Meters::new();
     let mut completer = Completer::new(&shared, &receipts, &meters);
-    // A purge that hangs must not keep the gauges still.
-    tokio::join!(completer.run(), keep_meters(&shared, &meters));
-}
-
-async fn keep_meters(shared: &Shared, meters: &Meters) {
-    loop {
-        if let Ok((jobs, resumes)) = open_jobs(shared).await {
-            meters.open(&jobs, &resumes);
-        }
-        tokio::time::sleep(METERS_EVERY).await;
-    }
+    // A purge, or a store that hangs, must not keep the age of the oldest job still.
+    tokio::join!(completer.run(), meters.keep_age());
 }
 
 /// The open jobs that are this process's to complete, and where the partitions stand.
@@ -101,10 +100,29 @@ impl Resumes {
     }
 }
 
+/// The least delay of the next look: after a failure twice that of the last one.
+fn next_delay(interval: Duration, last: Duration, failed: bool) -> Duration {
+    if failed { interval.max(last.saturating_mul(2).min(LOOK_WAIT_MAX)) } else { interval }
+}
+
 type JobKey = (String, Uuid);
 
 fn key_of(job: &JobRow) -> JobKey {
     (job.project.clone(), job.job.job)
+}
+
+/// Jobs by their project, in their order.
+fn by_project(jobs: Vec<JobRow>) -> BTreeMap<String, Vec<JobRow>> {
+    let mut by_project: BTreeMap<String, Vec<JobRow>> = BTreeMap::new();
+    for job in jobs {
+        by_project.entry(job.project.clone()).or_default().push(job);
+    }
+    by_project
+}
+
+/// The wait until the open jobs are read again, given how long that took.
+fn look_wait(interval: Duration, took: Duration) -> Duration {
+    interval.max(took.saturating_mul(LOOKING_SHARE).min(LOOK_WAIT_MAX))
 }
 
 struct Completer<'s> {
@@ -114,13 +132,15 @@ struct Completer<'s> {
     schedule: PurgeSchedule,
     /// When it was first seen that all of a job had settled.
     settled: HashMap<JobKey, Micros>,
+    put_off: PutOff,
 }
 
 impl<'s> Completer<'s> {
     fn new(shared: &'s Shared, receipts: &'s Receipts, meters: &'s Meters) -> Self {
         let config = &shared.config;
         let schedule = PurgeSchedule::new(config.purge_gather_max, config.purge_rest);
-        Self { shared, receipts, meters, schedule, settled: HashMap::new() }
+        let (settled, put_off) = (HashMap::new(), PutOff::default());
+        Self { shared, receipts, meters, schedule, settled, put_off }
     }
 
     async fn run(&mut self) {
@@ -129,25 +149,38 @@ impl<'s> Completer<'s> {
             warn!(%error, "the key of receipts could not be registered yet");
             tokio::time::sleep(self.shared.config.retry_max).await;
         }
+        let interval = self.shared.config.completion_interval;
+        let (mut wait, mut delay) = (interval, interval);
         loop {
-            tokio::time::sleep(self.shared.config.completion_interval).await;
-            if let Err(error) = self.look().await {
+            tokio::time::sleep(wait.max(delay)).await;
+            let began = Instant::now();
+            let open = open_jobs(self.shared).await;
+            wait = look_wait(interval, began.elapsed());
+            let looked = match open {
+                Ok((open, resumes)) => self.look(open, &resumes).await,
+                Err(error) => Err(error.into()),
+            };
+            delay = next_delay(interval, delay, looked.is_err());
+            if let Err(error) = looked {
                 warn!(%error, "open deletion jobs could not be completed yet");
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), Failure> {
-        let (open, resumes) = open_jobs(self.shared).await?;
+    async fn look(&mut self, open: Vec<JobRow>, resumes: &Resumes) -> Result<(), Failure> {
+        self.meters.open(&open, resumes);
         let all = open.len();
-        let passed: Vec<JobRow> = open.into_iter().filter(|job| resumes.have_passed(job)).collect();
-        self.note_settled(&passed);
+        let mut passed = open;
+        passed.retain(|job| resumes.have_passed(job));
+        self.note_passed(&passed);
         let others = all > passed.len();
-        if !self.schedule.is_due(Instant::now(), !passed.is_empty(), others) {
+        let now = Instant::now();
+        passed.retain(|job| !self.put_off.holds(&key_of(job), now));
+        if !self.schedule.is_due(now, !passed.is_empty(), others) {
             return Ok(());
         }
         let store = &*self.shared.store;
-        let remaining = Remaining::of(&*self.shared.log, store.residues()).await?;
+        let remaining = Remaining::of(&*self.shared.log, store.residues().await?).await?;
         store.persist().await?;
         self.purge().await?;
         // Each time before anything is signed with it, because the store may have forgotten it.
@@ -155,10 +188,33 @@ impl<'s> Completer<'s> {
         let webhooks = self.receipts.accounts.webhooks().await?;
         let webhooks: HashMap<String, String> =
             webhooks.into_iter().map(|webhook| (webhook.project, webhook.url)).collect();
-        for job in &passed {
-            self.complete(job, &remaining, webhooks.get(&job.project)).await?;
+        let turns = by_project(passed).into_iter().map(|(project, jobs)| {
+            let webhook = webhooks.get(&project);
+            self.complete_in_turn(jobs, &remaining, webhook)
+        });
+        let failed: Vec<Vec<JobKey>> =
+            iter(turns).buffer_unordered(PROJECTS_AT_ONCE).collect().await;
+        for job in failed.into_iter().flatten() {
+            self.put_off.add(job, Instant::now());
         }
         Ok(())
+    }
+
+    /// Completes jobs of one project; those that could not be.
+    async fn complete_in_turn(
+        &self,
+        jobs: Vec<JobRow>,
+        remaining: &Remaining,
+        webhook: Option<&String>,
+    ) -> Vec<JobKey> {
+        let mut failed = Vec::new();
+        for job in &jobs {
+            if let Err(error) = self.complete(job, remaining, webhook).await {
+                warn!(job = %job.job.job, %error, "a deletion job could not be completed yet");
+                failed.push(key_of(job));
+            }
+        }
+        failed
     }
 
     async fn register_key(&self) -> Result<(), StoreError> {
@@ -167,8 +223,9 @@ impl<'s> Completer<'s> {
 
     /// Of the jobs that all resume points have passed. One that is not among them any more was
     /// completed, or begins again.
-    fn note_settled(&mut self, passed: &[JobRow]) {
+    fn note_passed(&mut self, passed: &[JobRow]) {
         let keys: HashSet<JobKey> = passed.iter().map(key_of).collect();
+        self.put_off.retain(|key| keys.contains(key));
         self.settled.retain(|key, _| keys.contains(key));
         let now_us = wall_clock_us();
         for key in keys {
@@ -191,7 +248,9 @@ impl<'s> Completer<'s> {
         webhook: Option<&String>,
     ) -> Result<(), Failure> {
         let (log, store) = (&*self.shared.log, &*self.shared.store);
-        let found = read_back::found(log, store, job).await?;
+        let mut read_back = ReadBack::new(log, store, job);
+        let found = read_back.found().await?;
+        self.meters.read_back_cut.increment(read_back.cut);
         let completed_us = wall_clock_us();
         let settled_us = self.settled.get(&key_of(job)).copied().unwrap_or(completed_us);
         let ended = Ended { job, settled_us, completed_us, found };
@@ -225,6 +284,7 @@ impl<'s> Completer<'s> {
         let (completed_us, found) = (ended.completed_us, ended.found);
         let completion = Completion { completed_us, sampled, found, receipt: None };
         self.shared.store.complete_job(&job.project, job.job.job, completion).await?;
+        self.meters.jobs_failed.increment(1);
         error!(job = %job.job.job, sampled, found, "a deletion left data behind");
         Ok(())
     }
@@ -260,5 +320,53 @@ fn pending(url: &str, now_us: Micros) -> Delivery {
         attempts: 0,
         error: None,
         updated_us: now_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_schema::record::Job;
+
+    use super::*;
+
+    #[test]
+    fn each_project_has_its_jobs_in_their_order() {
+        let row = |(project, id): (&str, u128)| {
+            let job = Job {
+                job: Uuid::from_u128(id),
+                users: 1,
+                erase: vec![],
+                fence: vec![],
+                salt: String::new(),
+                ids_hash: String::new(),
+                sample: vec![],
+            };
+            JobRow { project: project.to_owned(), accepted_us: 1, job, completion: None }
+        };
+        let jobs = [("q", 3), ("p", 2), ("q", 1), ("p", 4)].map(row);
+        let ids = |jobs: &Vec<JobRow>| jobs.iter().map(|job| job.job.job.as_u128()).collect();
+        let of_each: Vec<Vec<u128>> = by_project(jobs.into()).values().map(ids).collect();
+        assert_eq!(of_each, [[2, 4], [3, 1]]);
+    }
+
+    #[test]
+    fn a_look_that_fails_is_repeated_ever_later_and_one_that_does_not_in_time() {
+        let s = Duration::from_secs;
+        let mut delay = s(1);
+        let mut next = |failed| {
+            delay = next_delay(s(1), delay, failed);
+            delay.as_secs()
+        };
+        assert_eq!([(); 6].map(|()| next(true)), [2, 4, 8, 16, 30, 30]);
+        assert_eq!([next(false), next(true)], [1, 2]);
+    }
+
+    #[test]
+    fn open_jobs_are_read_a_twentieth_of_the_time_and_every_half_minute_at_least() {
+        let ms = Duration::from_millis;
+        assert_eq!(look_wait(ms(250), ms(5)), ms(250));
+        assert_eq!(look_wait(ms(250), ms(100)), ms(2_000));
+        assert_eq!(look_wait(ms(250), ms(60_000)), LOOK_WAIT_MAX);
+        assert_eq!(look_wait(LOOK_WAIT_MAX * 2, ms(60_000)), LOOK_WAIT_MAX * 2);
     }
 }

@@ -31,12 +31,14 @@ impl Profiles {
         let is_new = row.is_none();
         let received_us = record.received_us;
         let row = row.get_or_insert_with(|| ProfileRow {
+            stamp: place.stamp(),
             created_us: received_us,
             updated_us: received_us,
             cells: Cells::new(),
         });
         let cells = merge(&mut row.cells, sent, place.version(profile.time_us, received_us));
         if is_new || !cells.is_empty() {
+            row.stamp = place.stamp();
             row.updated_us = row.updated_us.max(received_us);
             let (created_us, updated_us) = (row.created_us, row.updated_us);
             effects.write(place, Change::PutProfile { user, created_us, updated_us, cells });

@@ -146,7 +146,9 @@ impl Database {
 
     pub(crate) fn profile(&self, user: &UserKey) -> Option<ProfileRow> {
         let cells = self.inner().table.read(&format!("profile {user}"));
+        let (_, stamp, _) = cells.visible().find(|(name, ..)| *name == "updated")?;
         let mut row = ProfileRow {
+            stamp: Stamp(stamp),
             created_us: number(cells.get("created"))?,
             updated_us: number(cells.get("updated"))?,
             cells: Cells::new(),

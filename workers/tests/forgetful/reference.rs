@@ -166,11 +166,13 @@ impl Reference {
         let version = at.version(profile.time_us, received_us);
         let new = !self.profiles.contains_key(&user);
         let row = self.profiles.entry(user).or_insert(ProfileRow {
+            stamp: at.stamp(),
             created_us: received_us,
             updated_us: received_us,
             cells: Cells::new(),
         });
         if merge(&mut row.cells, "", profile.properties.as_deref(), version) && !new {
+            row.stamp = at.stamp();
             row.updated_us = row.updated_us.max(received_us);
         }
     }

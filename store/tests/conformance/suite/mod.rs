@@ -81,7 +81,8 @@ macro_rules! every_test {
             replay:
                 a_replay_ends_the_same_and_never_shows_what_was_erased,
                 one_commit_does_what_many_do,
-                a_purge_changes_nothing_that_is_seen;
+                a_purge_changes_nothing_that_is_seen,
+                what_remains_of_the_erased_is_named_with_a_date_but_for_their_ids;
             accounts:
                 projects_are_listed_by_id,
                 a_project_is_made_once,

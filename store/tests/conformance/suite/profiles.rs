@@ -16,6 +16,7 @@ pub(crate) async fn a_merge_sets_its_cells_and_leaves_the_others<S: Store>(store
         .commit([(1, put_profile(&u, 6, cells([("a", cell(2, "2")), ("b", removed.clone())])))])
         .await;
     let row = ProfileRow {
+        stamp: worker.stamp(1),
         created_us: 1,
         updated_us: 6,
         cells: cells([("a", cell(2, "2")), ("", cell(1, "\"x\"")), ("b", removed)]),
@@ -27,7 +28,8 @@ pub(crate) async fn a_merge_sets_its_cells_and_leaves_the_others<S: Store>(store
 pub(crate) async fn a_profile_without_properties_is_registered<S: Store>(store: &S) {
     let mut worker = Worker::claim(store, Topic::Profiles, 1).await;
     worker.commit([(0, put_profile(&user("u"), 5, cells([])))]).await;
-    let row = ProfileRow { created_us: 1, updated_us: 5, cells: cells([]) };
+    let (stamp, cells) = (worker.stamp(0), cells([]));
+    let row = ProfileRow { stamp, created_us: 1, updated_us: 5, cells };
     assert_eq!(store.profiles(vec![user("u"), user("u1")]).await.unwrap(), [Some(row), None]);
 }
 

@@ -158,3 +158,12 @@ pub(crate) async fn a_purge_changes_nothing_that_is_seen<S: Store>(store: &S) {
         }
     }
 }
+
+pub(crate) async fn what_remains_of_the_erased_is_named_with_a_date_but_for_their_ids<S: Store>(
+    store: &S,
+) {
+    let residues = store.residues().await.unwrap();
+    let undated: Vec<&str> =
+        residues.iter().filter(|r| r.lasts.is_none()).map(|r| r.place).collect();
+    assert_eq!((undated, residues.len()), (vec!["store_erasures"], 2));
+}

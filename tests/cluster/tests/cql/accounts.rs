@@ -67,7 +67,7 @@ impl Patient<'_> {
     /// Registers; `None`: the address is another's, or ours without our knowing the id.
     async fn register(&mut self, address: &str) -> Option<User> {
         let new = new_user(address, json!({}));
-        match self.answered(async |process| process.people.register(None, &new).await).await {
+        match self.answered(async |process| process.people.register(None, &new, HERE).await).await {
             (Ok(user), _) => Some(user),
             (Err(error), _) => {
                 assert_eq!(error, PeopleError::RegisterEmailTaken);
@@ -83,7 +83,7 @@ impl Patient<'_> {
     }
 
     async fn caller(&mut self, token: &str) -> Caller {
-        let caller = async |process: &Process| process.people.caller(Some(token)).await;
+        let caller = async |process: &Process| process.people.caller(Some(token), HERE).await;
         self.answered(caller).await.0.unwrap()
     }
 

@@ -84,6 +84,22 @@ async fn found(store: &CqlStore, u: &UserKey) -> [usize; 5] {
     ]
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(cluster_missing, ignore = "JDK 17 or Maven is missing")]
+async fn tombstones_are_dated_by_the_grace_that_the_tables_have_now() {
+    const DAYS_20: u64 = 20 * 24 * 3600;
+    let keyspace = Keyspace::empty().await;
+    let session = session(&keyspace.config).await;
+    for seconds in [3 * DAYS_20, DAYS_20] {
+        let name = &keyspace.config.keyspace;
+        let text = format!("ALTER TABLE {name}.claims WITH gc_grace_seconds = {seconds}");
+        session.query_unpaged(text, &[]).await.unwrap();
+        let residues = keyspace.store.residues().await.unwrap();
+        let tombstones = residues.iter().find(|r| r.place == "store_tombstones").unwrap();
+        assert_eq!(tombstones.lasts, Some(Duration::from_secs(seconds)));
+    }
+}
+
 /// Whether a table of the keyspace has any file of data under a folder.
 fn has_files(folder: &Path, table: &str) -> bool {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
