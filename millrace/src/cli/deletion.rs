@@ -174,6 +174,11 @@ pub(crate) struct InputOptions {
     #[arg(long)]
     pub(crate) skip_bad: bool,
 
+    /// Take white space at the beginning or the end of an id for a part of it, instead of refusing
+    /// the line
+    #[arg(long)]
+    pub(crate) keep_spaces: bool,
+
     /// Ids of one job
     #[arg(long, value_name = "N", default_value_t = IdsPerJob::default())]
     pub(crate) ids_per_job: IdsPerJob,
@@ -437,8 +442,8 @@ Examples:
   millrace deletion verify receipt.jwt --jwks https://millrace.example/.well-known/jwks.json
 
 The ids may come in any order and more than once. Of a list that was cut into several jobs the part
-is found that the receipt is about; give the --ids-per-job and --skip-bad that it was submitted
-with. Exit code 1 says that something does not hold.")]
+is found that the receipt is about; give the --ids-per-job, --skip-bad and --keep-spaces that it was
+submitted with. Exit code 1 says that something does not hold.")]
 pub(crate) struct VerifyOptions {
     /// A file with the receipt, `-` for standard input, or the id of a job
     #[arg(value_name = "RECEIPT")]

@@ -1,8 +1,9 @@
 //! The calls of the API that the commands make, with their retries.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use backon::{ExponentialBuilder, Retryable};
@@ -13,10 +14,12 @@ use millrace_client::{Client, ClientError, Options};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::access::Access;
 use super::job::{Job, Page};
+use super::text::duration;
 use crate::cli::ServerOptions;
 
 const JOBS: &str = "/v1/api/profile/user/deletion-job";
@@ -29,8 +32,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const DELAY_MIN: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(10);
-/// The longest that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// The longest that a server may ask for: a large job may use up a project's rate for long.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// How long a server that answered before may be away.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How long one that never answered may be: its address may be wrong.
@@ -45,6 +48,12 @@ pub(super) enum CallError {
     NoAnswer { server: String, source: ClientError },
     #[error("{0}")]
     Refused(Refusal),
+    /// A repeat would erase again whoever has come back since.
+    #[error(
+        "it may have been accepted already, and this key may not ask: it lacks the scope `read`. \
+         Use a key with `delete` and `read`; or begin anew, which erases all of the list again"
+    )]
+    MayNotAsk,
     #[error("{server} answered {what}; is it of another version, or something else?")]
     Unexpected { server: String, what: String },
 }
@@ -76,8 +85,8 @@ impl fmt::Display for Refusal {
                 f.write_str(" Check --key (MILLRACE_API_KEY) and --project (MILLRACE_PROJECT)")
             }
             StatusCode::FORBIDDEN => f.write_str(
-                " Submitting takes a key with the scope `delete`, all else one with `read`: see \
-                 `millrace key create --help`",
+                " Submitting takes a key with the scope `delete`, all else (following, too) one with \
+                 `read`: see `millrace key create --help`",
             ),
             StatusCode::PAYLOAD_TOO_LARGE => f.write_str(" Try a smaller --ids-per-job"),
             _ => Ok(()),
@@ -106,14 +115,38 @@ impl CallError {
             Self::Refused(refusal) => {
                 matches!(refusal.status.as_u16(), 408 | 429 | 502 | 503 | 504)
             }
-            Self::Unexpected { .. } => false,
+            Self::MayNotAsk | Self::Unexpected { .. } => false,
         }
     }
 
+    /// Whether the server may have done what it was asked for, and the answer was lost.
+    fn lost_the_answer(&self) -> bool {
+        match self {
+            Self::NoAnswer { source, .. } => {
+                matches!(source, ClientError::TimedOut { .. } | ClientError::Protocol(_))
+            }
+            Self::Refused(refusal) => matches!(refusal.status.as_u16(), 502 | 504),
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to wait.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused(refusal) => refusal.retry_after,
+            Self::Refused(refusal) => refusal.retry_after.map(|asked| asked.min(RETRY_AFTER_MAX)),
             _ => None,
+        }
+    }
+
+    /// How long to wait before the next try; `own`: without what the server says, `None` if the
+    /// patience is over.
+    fn pause(&self, own: Option<Duration>) -> Option<Duration> {
+        match (own, self.retry_after()) {
+            // It is there, and says when the rate allows more.
+            (None, Some(asked)) if self.status() == Some(StatusCode::TOO_MANY_REQUESTS) => {
+                Some(asked.max(DELAY_MAX))
+            }
+            (own, asked) => own.map(|own| own.max(asked.unwrap_or_default())),
         }
     }
 }
@@ -131,7 +164,8 @@ pub(super) struct Api {
     client: Client,
     server: String,
     access: Option<Access>,
-    started: Instant,
+    /// When it was called first.
+    started: OnceLock<Instant>,
     /// It answered once.
     reached: AtomicBool,
 }
@@ -149,7 +183,7 @@ impl Api {
             ..Options::default()
         })?;
         let server = options.server.as_str().to_owned();
-        let (started, reached) = (Instant::now(), AtomicBool::new(false));
+        let (started, reached) = (OnceLock::new(), AtomicBool::new(false));
         Ok(Self { client, server, access, started, reached })
     }
 
@@ -164,30 +198,51 @@ impl Api {
     /// Makes a job, unless it is known already. If the first try is `doubtful`, it may be.
     ///
     /// # Errors
-    /// The server refuses it, or stays away.
+    /// The server refuses it, or stays away; or nobody may say whether it is known.
     pub(super) async fn submit(
         &self,
         submission: &Submission,
         doubtful: bool,
     ) -> Result<Uuid, CallError> {
-        let doubtful = AtomicBool::new(doubtful);
+        let (tried, lost) = (AtomicBool::new(doubtful), AtomicBool::new(doubtful));
         let submit = || async {
-            if doubtful.swap(true, Ordering::Relaxed) && self.knows(submission.job).await? {
-                return Ok(submission.job);
+            if tried.swap(true, Ordering::Relaxed) {
+                match self.knows(submission.job).await {
+                    Ok(true) => return Ok(submission.job),
+                    Ok(false) => {}
+                    // The server itself asked for it to be sent again.
+                    Err(CallError::MayNotAsk) if !lost.load(Ordering::Relaxed) => {}
+                    Err(error) => return Err(error),
+                }
             }
-            self.post(submission).await
+            self.post(submission).await.inspect_err(|error| {
+                lost.fetch_or(error.lost_the_answer(), Ordering::Relaxed);
+            })
         };
         self.retried(submit).await
     }
 
-    /// Whether a job is known; as far as the key may ask.
+    /// Whether a job is known.
     async fn knows(&self, job: Uuid) -> Result<bool, CallError> {
         match self.get_once(&self.of_project(&format!("{JOBS}/{job}"))).await {
             Ok(_) => Ok(true),
             Err(error) => match error.status() {
-                Some(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => Ok(false),
+                Some(StatusCode::NOT_FOUND) => Ok(false),
+                Some(StatusCode::FORBIDDEN) => Err(CallError::MayNotAsk),
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Whether the key may ask for jobs.
+    ///
+    /// # Errors
+    /// The server refuses it otherwise, or stays away.
+    pub(super) async fn may_read(&self) -> Result<bool, CallError> {
+        match self.jobs(None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -312,19 +367,20 @@ impl Api {
             .without_max_times()
             .with_total_delay(Some(PATIENCE))
             .with_jitter();
+        let started = *self.started.get_or_init(Instant::now);
         let mut said = false;
         call.retry(backoff)
             .when(|error| {
-                let first = self.reached.load(Ordering::Relaxed);
-                error.may_pass() && (first || self.started.elapsed() < FIRST_PATIENCE)
+                let reached = self.reached.load(Ordering::Relaxed);
+                error.may_pass() && (reached || started.elapsed() < FIRST_PATIENCE)
             })
-            .adjust(|error, delay| {
-                let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
-                delay.map(|delay| delay.max(asked))
-            })
-            .notify(|error, _| {
+            .adjust(CallError::pause)
+            .notify(|error, pause| {
                 if !std::mem::replace(&mut said, true) {
                     tracing::warn!(%error, "trying again");
+                }
+                if error.retry_after().is_some_and(|asked| asked > DELAY_MAX) {
+                    super::say(&format!("The server asks to wait: {}.", duration(pause)));
                 }
             })
             .await
@@ -382,5 +438,43 @@ fn refusal(answer: &Response<Bytes>) -> Refusal {
         message: body.message,
         errors: body.errors,
         retry_after: seconds.map(Duration::from_secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: StatusCode, retry_after_s: u64) -> CallError {
+        let retry_after = Some(Duration::from_secs(retry_after_s));
+        let (message, errors) = (String::new(), Vec::new());
+        CallError::Refused(Refusal { status, message, errors, retry_after })
+    }
+
+    #[test]
+    fn a_server_is_waited_for_as_long_as_it_asks_up_to_an_hour() {
+        let own = Some(Duration::from_secs(7));
+        let pause = |asked| refused(StatusCode::TOO_MANY_REQUESTS, asked).pause(own);
+        assert_eq!(
+            [1, 1_000, 9_999].map(pause),
+            [7, 1_000, 3_600].map(|s| Some(Duration::from_secs(s)))
+        );
+    }
+
+    #[test]
+    fn patience_does_not_end_while_the_server_says_when_its_rate_allows_more() {
+        let pause = |status| refused(status, 1_000).pause(None);
+        assert_eq!(pause(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(1_000)));
+        assert_eq!(pause(StatusCode::SERVICE_UNAVAILABLE), None);
+        assert_eq!(refused(StatusCode::TOO_MANY_REQUESTS, 0).pause(None), Some(DELAY_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_patience_counts_from_the_first_call() {
+        let api = super::super::stub::api("http://127.0.0.1:1");
+        tokio::time::advance(FIRST_PATIENCE * 10).await;
+        let since = Instant::now();
+        api.jobs(None).await.unwrap_err();
+        assert!(since.elapsed() >= FIRST_PATIENCE, "{:?}", since.elapsed());
     }
 }

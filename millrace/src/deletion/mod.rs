@@ -10,6 +10,8 @@ mod job;
 mod progress;
 mod receipt;
 mod state;
+#[cfg(test)]
+mod stub;
 mod submit;
 mod text;
 mod thread;
@@ -17,7 +19,6 @@ mod verify;
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
@@ -25,13 +26,10 @@ use tokio::sync::mpsc;
 use self::access::Access;
 use self::api::Api;
 use self::follow::Following;
-use self::progress::{Accepted, Progress};
+use self::progress::{Accepted, Progress, SaidBy};
 use crate::cli::{DeletionCommand, ListOptions, ShowOptions, WaitOptions};
 use crate::print::stdout;
 use crate::serve::Signals;
-
-/// How long `wait` looks for a job that may have been accepted a moment ago.
-const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
 /// Does what the command says. A signal ends it.
 ///
@@ -109,11 +107,11 @@ async fn wait(api: &Api, json: bool, options: &WaitOptions) -> Result<()> {
     ids.sort_unstable();
     ids.dedup();
     for job in ids {
-        sender.send(Accepted { job, ids: 0, lines: (0, 0) })?;
+        sender.send(Accepted { job, said_by: SaidBy::User, ids: 0, lines: (0, 0) })?;
     }
     drop(sender);
     let progress = Progress::new(json);
-    let following = Following { api, progress, expected: None, unknown_max: Some(UNKNOWN_MAX) };
+    let following = Following { api, progress, expected: None };
     let jobs = following.run(incoming).await?;
     follow::verdict(&jobs, json)
 }

@@ -17,10 +17,22 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const SAME_LINE_EVERY: Duration = Duration::from_secs(60);
 const BAR: &str = "{bar:32} {wide_msg}";
 
-/// A part of a list that became a job.
+/// Who says that a job was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SaidBy {
+    /// The server, to this process.
+    Server,
+    /// The state of a submission that began before.
+    State,
+    /// Whoever typed the command.
+    User,
+}
+
+/// A job that was accepted, often of a part of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     pub(super) job: Uuid,
+    pub(super) said_by: SaidBy,
     /// Ids that were sent; 0 if it was not this process that did.
     pub(super) ids: u64,
     pub(super) lines: (u64, u64),
@@ -65,7 +77,7 @@ impl Progress {
 
     /// A job was accepted.
     pub(super) fn accepted(&self, accepted: &Accepted) {
-        let Accepted { job, ids, lines: (first, last) } = accepted;
+        let Accepted { job, ids, lines: (first, last), .. } = accepted;
         match &self.style {
             Style::Json { .. } => print(&json!({
                 "event": "accepted", "job_id": job, "ids": ids, "first_line": first,
@@ -131,6 +143,14 @@ impl Progress {
                     }));
                 }
             }
+        }
+    }
+
+    /// Says something besides.
+    pub(super) fn say(&self, text: &str) {
+        match &self.style {
+            Style::Bar(bar) => bar.println(text),
+            Style::Lines { .. } | Style::Json { .. } => super::say(text),
         }
     }
 

@@ -31,6 +31,9 @@ pub(super) struct Plan {
     pub(super) column: Option<String>,
     pub(super) delimiter: u8,
     pub(super) skip_bad: bool,
+    /// A state without it was begun by a version that had no such choice.
+    #[serde(default)]
+    pub(super) keep_spaces: bool,
     pub(super) ids_per_job: usize,
 }
 
@@ -222,6 +225,7 @@ mod tests {
             column: None,
             delimiter: b',',
             skip_bad: false,
+            keep_spaces: false,
             ids_per_job: 3,
         }
     }

@@ -1,14 +1,16 @@
 //! `millrace deletion` against a running server: lists, jobs, exit codes.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{Server, eventually, millrace, text};
+use crate::between::Between;
+use crate::common::{Server, eventually, millrace, run_json, text};
 
 /// A server on a data folder of its own, and a place for lists.
 pub(crate) struct Place {
@@ -73,6 +75,17 @@ impl Place {
         // It may end before it has read everything.
         let _ = child.stdin.take().unwrap().write_all(input);
         child.wait_with_output().unwrap()
+    }
+
+    /// A new key with one scope.
+    fn key(&self, scope: &str) -> String {
+        let args = ["key", "create", "--project", "demo", "--scope", scope];
+        run_json(&self.path("data"), &args)["api_key"].as_str().unwrap().to_owned()
+    }
+
+    fn as_key(&self, key: &str, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        command.env("MILLRACE_API_KEY", key).env("MILLRACE_PROJECT", "demo").output().unwrap()
     }
 
     fn write(&self, route: &str, body: &Value) {
@@ -273,25 +286,111 @@ fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
 }
 
 #[test]
-fn a_key_that_may_only_delete_submits_and_one_that_may_only_read_does_not() {
+fn a_key_that_may_only_delete_submits_without_waiting_and_else_sends_nothing() {
     let place = Place::new();
     let list = place.file("ids.txt", ids(3));
-    let key = |scope| {
-        let args = ["key", "create", "--project", "demo", "--scope", scope, "--json"];
-        let output = millrace(&place.path("data")).args(args).output().unwrap();
-        let key: Value = serde_json::from_slice(&output.stdout).unwrap();
-        key["api_key"].as_str().unwrap().to_owned()
-    };
-    let submit = |key: &str| {
-        let mut command = place.command(&["submit", &list, "--no-wait"]);
-        command.env("MILLRACE_API_KEY", key).env("MILLRACE_PROJECT", "demo").output().unwrap()
-    };
-    let said = failed(&submit(&key("read")), 1);
-    assert!(said.contains("403") && said.contains("`delete`"), "{said}");
-    // It continues, and cannot ask whether the job is known.
-    let output = submit(&key("delete"));
+    let key = place.key("delete");
+    let submit = |args: &[&str]| place.as_key(&key, &[&["submit", &list], args].concat());
+    let said = failed(&submit(&[]), 1);
+    assert!(said.contains("scope `read`") && said.contains("--no-wait"), "{said}");
+    assert!(!state(&list).exists());
+    let output = submit(&["--no-wait"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     eventually("the job is known", || place.jobs().len() == 1);
+
+    let said = failed(&submit(&["--no-wait"]), 1);
+    assert!(said.contains("was submitted before, on 2") && said.contains("--new"), "{said}");
+    let output = submit(&["--no-wait", "--new"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    eventually("the new job is known", || place.jobs().len() == 2);
+}
+
+#[test]
+fn a_key_that_may_only_delete_does_not_continue_a_pipe_since_it_cannot_ask_what_was_sent() {
+    let place = Place::new();
+    let key = place.key("delete");
+    let said = failed(&place.as_key(&key, &["submit", "-", "--submission", "a", "--no-wait"]), 1);
+    assert!(said.contains("scope `read`") && said.contains("--submission"), "{said}");
+    assert_eq!(place.jobs(), [json!(null); 0]);
+}
+
+#[test]
+fn a_key_that_may_only_read_is_told_which_scope_it_lacks() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(3));
+    let said = failed(&place.as_key(&place.key("read"), &["submit", &list]), 1);
+    assert!(said.contains("403") && said.contains("`delete`"), "{said}");
+}
+
+#[test]
+fn a_list_whose_jobs_have_ended_is_submitted_again_only_as_a_new_one() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(3));
+    let between = Between::new(place.server.address(), &[]);
+    let submit = |args: &[&str]| {
+        let args = [&["submit", &list, "--no-wait"], args].concat();
+        place.command_at(&between.url, &args).output().unwrap()
+    };
+    let job = text(&submit(&[]).stdout);
+    let mut running = Value::Null;
+    eventually("the job is known", || {
+        running = place.jobs().pop().unwrap_or_default();
+        running.is_object()
+    });
+    running["status"] = json!("running");
+    let path = format!("/{}?", job.trim());
+    between.answer(&path, "200 OK", &running.to_string());
+    let again = submit(&[]);
+    assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), job.clone()));
+    assert!(text(&again.stderr).contains("still under way"), "{}", text(&again.stderr));
+    between.leave(&path);
+    place.ok(&["wait", job.trim()]);
+
+    let said = failed(&submit(&[]), 1);
+    assert!(said.contains("submitted before, on 2") && said.contains("--new"), "{said}");
+    assert_eq!(place.jobs().len(), 1);
+    assert!(submit(&["--new"]).status.success());
+    eventually("the new job is known", || place.jobs().len() == 2);
+}
+
+#[test]
+fn a_job_whose_worker_lags_is_waited_for_and_that_is_said() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(3));
+    let job = place.ok(&["submit", &list, "--no-wait"]);
+    let between = Between::new(place.server.address(), &[]);
+    let path = format!("/{}?", job.trim());
+    between.answer(&path, "404 Not Found", "{}");
+    let mut command = place.command_at(&between.url, &["wait", job.trim()]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("is not known yet; waiting for it until 2") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    between.leave(&path);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn more_jobs_than_one_page_holds_are_listed_each_once() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(101));
+    place.ok(&["submit", &list, "--no-wait", "--ids-per-job", "1"]);
+    eventually("all jobs are known", || place.jobs().len() == 101);
+    let jobs = place.jobs();
+    let ids: BTreeSet<&str> = jobs.iter().map(job_id).collect();
+    assert_eq!(ids.len(), 101);
+    let table = place.ok(&["list", "--all"]);
+    assert!(ids.iter().all(|id| table.contains(id)), "{table}");
+
+    let first = place.run(&["list"]);
+    let (shown, said) = (text(&first.stdout), text(&first.stderr));
+    let (_, cursor) = said.trim().rsplit_once("--cursor ").unwrap();
+    let second = place.ok(&["list", "--cursor", cursor]);
+    let on = |page: &str| ids.iter().filter(|id| page.contains(**id)).count();
+    assert_eq!((on(&shown), on(&second)), (100, 1), "{said}");
+    assert!(second.contains(job_id(&jobs[100])), "{second}");
 }
 
 /// Where a list's state is.

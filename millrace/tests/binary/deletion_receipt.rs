@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::between::Between;
 use crate::common::text;
 use crate::deletion::{Place, failed, ids};
 
@@ -60,6 +61,35 @@ fn receipts_are_numbered_chained_and_about_their_ids() {
         serde_json::from_str(&place.ok(&[&args[..], &["--json"]].concat())).unwrap();
     assert_eq!((&report["holds"], &report["receipt"]), (&Value::Bool(true), &all[2]));
     assert_eq!(report["checks"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_chain_with_a_receipt_missing_exchanged_or_tampered_with_does_not_hold() {
+    let (place, _, newest) = submitted();
+    let jobs: Vec<String> =
+        receipts(&place).iter().map(|r| r["job_id"].as_str().unwrap().to_owned()).collect();
+    let tokens: Vec<String> = jobs.iter().map(|job| place.ok(&["receipt", job])).collect();
+    let between = Between::new(place.server.address(), &[]);
+    let (first, second) = (format!("/{}/receipt?", jobs[0]), format!("/{}/receipt?", jobs[1]));
+    let verified = || {
+        let args = ["verify", &newest, "--chain"];
+        let output = place.command_at(&between.url, &args).output().unwrap();
+        assert!(failed(&output, 1).contains("the receipt does not hold: chain"));
+        text(&output.stdout)
+    };
+    let wrong = format!("receipt 2, of job {}, is not the one whose hash", jobs[1]);
+    between.answer(&second, "200 OK", &forged(&tokens[1]));
+    assert!(verified().contains(&wrong), "{}", verified());
+    between.answer(&first, "200 OK", &tokens[1]);
+    between.answer(&second, "200 OK", &tokens[0]);
+    assert!(verified().contains(&wrong), "{}", verified());
+    between.leave(&second);
+    let wrong = format!("receipt 1, of job {}, is not the one whose hash", jobs[0]);
+    assert!(verified().contains(&wrong), "{}", verified());
+    between.leave(&first);
+    between.answer(&second, "404 Not Found", "{}");
+    let missing = format!("receipt 2, of job {}, is missing: 404", jobs[1]);
+    assert!(verified().contains(&missing), "{}", verified());
 }
 
 #[test]

@@ -2,121 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
+use crate::between::{Between, Fate};
 use crate::common::{eventually, terminate, text, wait};
 use crate::deletion::{Place, failed, ids, state};
-
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    content-length: 0\r\n\r\n";
-
-/// What becomes of a job that is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// The server gets it and answers.
-    Answered,
-    /// The server gets it, and its answer is lost.
-    Unanswered,
-    /// It is lost.
-    Lost,
-    /// It is to come again.
-    Busy,
-}
-
-/// Stands before a server and loses what it is told to.
-struct Between {
-    url: String,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    server: String,
-    /// Of the jobs to come; what follows is answered.
-    fates: Mutex<Vec<Fate>>,
-    /// The keys of the jobs that were sent.
-    sent: Mutex<Vec<String>>,
-    /// Connections that stay open without an answer.
-    held: Mutex<Vec<TcpStream>>,
-}
-
-impl Between {
-    fn new(server: &str, fates: &[Fate]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared {
-            server: server.to_owned(),
-            fates: Mutex::new(fates.iter().rev().copied().collect()),
-            sent: Mutex::default(),
-            held: Mutex::default(),
-        });
-        let all = Arc::clone(&shared);
-        // Ends with the test's process.
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let all = Arc::clone(&all);
-                thread::spawn(move || all.serve(stream.unwrap()));
-            }
-        });
-        Self { url, shared }
-    }
-
-    fn sent(&self) -> Vec<String> {
-        self.shared.sent.lock().unwrap().clone()
-    }
-
-    fn held(&self) -> usize {
-        self.shared.held.lock().unwrap().len()
-    }
-}
-
-impl Shared {
-    /// One call.
-    fn serve(&self, mut client: TcpStream) {
-        let Some((head, request)) = message(&client) else { return };
-        let key = head.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
-        let fate = key.map_or(Fate::Answered, |key| {
-            self.sent.lock().unwrap().push(key.to_owned());
-            self.fates.lock().unwrap().pop().unwrap_or(Fate::Answered)
-        });
-        if fate == Fate::Lost {
-            self.held.lock().unwrap().push(client);
-            return;
-        }
-        if fate == Fate::Busy {
-            let _ = client.write_all(BUSY);
-            return;
-        }
-        let mut server = TcpStream::connect(&self.server).unwrap();
-        server.write_all(&request).unwrap();
-        let Some((_, answer)) = message(&server) else { return };
-        if fate == Fate::Unanswered {
-            self.held.lock().unwrap().push(client);
-            return;
-        }
-        let _ = client.write_all(&answer);
-    }
-}
-
-/// An HTTP message with a `Content-Length`: its head, and all of it.
-fn message(stream: &TcpStream) -> Option<(String, Vec<u8>)> {
-    let mut from = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if from.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let mut whole = head.clone().into_bytes();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    from.read_exact(&mut body).ok()?;
-    whole.extend(body);
-    Some((head, whole))
-}
 
 /// Ids of all users of all jobs, by number; a user in two jobs counts twice.
 fn users_of_jobs(place: &Place) -> u64 {
@@ -152,6 +43,44 @@ fn a_submission_that_was_killed_continues_and_no_user_gets_a_second_job() {
     let sent = between.sent();
     let keys: BTreeSet<&String> = sent.iter().collect();
     assert_eq!((keys.len(), sent.len()), (6, 7), "{sent:?}");
+}
+
+#[test]
+fn calls_under_way_come_to_their_end_and_are_kept_when_following_fails() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(6));
+    let fates = [Fate::Answered, Fate::Late, Fate::Late, Fate::Late];
+    let between = Between::new(place.server.address(), &fates);
+    between.answer("GET /v1/api/profile/user/deletion-job/", "403 Forbidden", "{}");
+    let args = ["submit", &list, "--ids-per-job", "1", "--parallel", "2"];
+    let output = place.command_at(&between.url, &args).output().unwrap();
+    assert!(failed(&output, 1).contains("403"));
+    let (sent, kept) = (between.sent().len(), fs::read_to_string(state(&list)).unwrap());
+    assert_eq!((sent, kept.lines().count()), (3, 1 + 3), "{kept}");
+}
+
+#[test]
+fn a_key_that_may_only_delete_does_not_send_a_job_again_whose_answer_was_lost() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(1));
+    let between = Between::new(place.server.address(), &[]);
+    between.answer("/bulk?", "502 Bad Gateway", "{}");
+    between.answer("GET ", "403 Forbidden", "{}");
+    let args = ["submit", &list, "--no-wait"];
+    let said = failed(&place.command_at(&between.url, &args).output().unwrap(), 1);
+    assert!(said.contains("may have been accepted") && said.contains("scope `read`"), "{said}");
+}
+
+#[test]
+fn a_key_that_may_only_delete_sends_again_what_a_busy_server_refused() {
+    let place = Place::new();
+    let list = place.file("ids.txt", ids(1));
+    let between = Between::new(place.server.address(), &[Fate::Busy]);
+    between.answer("GET ", "403 Forbidden", "{}");
+    let args = ["submit", &list, "--no-wait"];
+    let output = place.command_at(&between.url, &args).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(between.sent().len(), 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what a test relies on may fail it")]
 
 mod away;
+mod between;
 mod commands;
 mod common;
 mod deletion;

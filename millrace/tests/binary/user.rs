@@ -71,6 +71,27 @@ fn who_was_made_without_a_server_signs_in_at_the_next_one() {
 }
 
 #[test]
+fn a_password_set_without_a_server_is_hashed_at_the_cost_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(Server::start(&data).terminate().0.success());
+    make_admin(&data);
+    let set = ["user", "set-password", EMAIL, "--password-stdin"];
+    let create = ["user", "create", "--email", "bo@example.com", "--name", "Bo"];
+    let create = [&create[..], &["--role", "retailer", "--password-stdin"]].concat();
+    for command in [&set[..], &create] {
+        // Of what cannot be a cost nothing else tells.
+        let cost = ["--argon2-memory-kib", "8", "--argon2-lanes", "2"];
+        let output = run_with(&data, &[command, &cost].concat(), PASSWORD);
+        let error = text(&output.stderr);
+        assert!(error.contains("--argon2-memory-kib"), "{command:?}: {error}");
+        let cost = ["--argon2-memory-kib", "8", "--argon2-passes", "1"];
+        let output = run_with(&data, &[command, &cost].concat(), PASSWORD);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_the_name_of_its_flag() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -24,6 +24,7 @@ pub(super) struct Rows {
     bytes_left: Arc<AtomicUsize>,
     /// Of the ids, from 0.
     column: usize,
+    keep_spaces: bool,
 }
 
 impl Rows {
@@ -39,7 +40,8 @@ impl Rows {
             // With the default, rows that end in CR LF are numbered one line too low.
             .terminator(Terminator::Any(b'\n'))
             .from_reader(bounded);
-        let mut rows = Self { reader, row: ByteRecord::new(), bytes_left, column: 0 };
+        let (row, keep_spaces) = (ByteRecord::new(), options.keep_spaces);
+        let mut rows = Self { reader, row, bytes_left, column: 0, keep_spaces };
         rows.column = match &options.column {
             Some(Column::Numbered(number)) => number.get() - 1,
             Some(Column::Named(name)) => rows.find(name)?,
@@ -94,7 +96,7 @@ impl Rows {
         let (columns, wanted) = (self.row.len(), self.column + 1);
         let cell = self.row.get(self.column).ok_or(Fault::NoColumn { columns, wanted })?;
         let cell = cell.strip_suffix(b"\r").filter(|_| wanted == columns).unwrap_or(cell);
-        checked(std::str::from_utf8(cell).map_err(|_| Fault::NotUtf8)?)
+        checked(std::str::from_utf8(cell).map_err(|_| Fault::NotUtf8)?, self.keep_spaces)
     }
 }
 
@@ -171,6 +173,16 @@ mod tests {
             (5, good("u4")),
         ];
         assert_eq!(read("x.csv", content, &options()).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_id_with_white_space_around_it_is_a_fault_though_its_header_may_have_some() {
+        let content = b"name, user_id\r\nMina, u1\r\nJun,u2\r\n";
+        let refused = read("x.csv", content, &options()).unwrap();
+        assert_eq!(refused, [(2, Err(Fault::Spaces)), (3, good("u2"))]);
+        let keep = InputOptions { keep_spaces: true, ..options() };
+        let kept = read("x.csv", content, &keep).unwrap();
+        assert_eq!(kept, [(2, good(" u1")), (3, good("u2"))]);
     }
 
     #[test]

@@ -18,6 +18,12 @@ pub(in crate::deletion) enum Fault {
     /// Too long for an id.
     #[error("the id has {0} bytes; at most {USER_ID_BYTES} are allowed")]
     TooLong(usize),
+    /// Of somebody else than the id without it.
+    #[error(
+        "the id begins or ends with white space: take it out, or use --keep-spaces if it belongs \
+         to the id"
+    )]
+    Spaces,
     /// Of the server's own.
     #[error("ids that begin with `{RESERVED_USER_ID_PREFIX}` are reserved")]
     Reserved,
@@ -46,12 +52,14 @@ pub(in crate::deletion) enum Fault {
     },
 }
 
-/// Refuses what the server would.
-pub(super) fn checked(id: &str) -> Result<String, Fault> {
+/// Refuses what the server would; and white space around an id, unless it is to be kept: the server
+/// takes it for a part of the id, and erases nobody.
+pub(super) fn checked(id: &str, keep_spaces: bool) -> Result<String, Fault> {
     match id.len() {
         0 => Err(Fault::Empty),
         bytes if bytes > USER_ID_BYTES => Err(Fault::TooLong(bytes)),
         _ if id.starts_with(RESERVED_USER_ID_PREFIX) => Err(Fault::Reserved),
+        _ if !keep_spaces && id.trim() != id => Err(Fault::Spaces),
         _ => Ok(id.to_owned()),
     }
 }
@@ -92,10 +100,19 @@ mod tests {
 
     #[test]
     fn ids_are_refused_as_the_server_would() {
-        assert_eq!(checked(&"é".repeat(128)), Ok("é".repeat(128)));
-        assert_eq!(checked(&"é".repeat(129)), Err(Fault::TooLong(258)));
-        assert_eq!(checked(""), Err(Fault::Empty));
-        assert_eq!(checked("ad_log:x"), Err(Fault::Reserved));
+        assert_eq!(checked(&"é".repeat(128), true), Ok("é".repeat(128)));
+        assert_eq!(checked(&"é".repeat(129), true), Err(Fault::TooLong(258)));
+        assert_eq!(checked("", true), Err(Fault::Empty));
+        assert_eq!(checked("ad_log:x", true), Err(Fault::Reserved));
+    }
+
+    #[test]
+    fn white_space_around_an_id_is_a_fault_unless_it_is_to_be_kept() {
+        for id in [" a", "a ", "a\t", "a\r", "\u{3000}a", "a\u{a0}", " "] {
+            assert_eq!(checked(id, false), Err(Fault::Spaces), "{id:?}");
+            assert_eq!(checked(id, true), Ok(id.to_owned()));
+        }
+        assert_eq!(checked("a b", false), Ok("a b".to_owned()));
     }
 
     #[test]

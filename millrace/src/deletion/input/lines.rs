@@ -24,6 +24,7 @@ pub(super) struct Lines {
     kind: Kind,
     /// Nobody said that a line is an id.
     guessed: bool,
+    keep_spaces: bool,
     /// The last line's number.
     line: u64,
     buffer: Vec<u8>,
@@ -31,13 +32,13 @@ pub(super) struct Lines {
 
 impl Lines {
     /// One id a line. If that is only `guessed`, the first line must not look like something else.
-    pub(super) fn ids(from: Box<dyn BufRead + Send>, guessed: bool) -> Self {
-        Self { from, kind: Kind::Id, guessed, line: 0, buffer: Vec::new() }
+    pub(super) fn ids(from: Box<dyn BufRead + Send>, guessed: bool, keep_spaces: bool) -> Self {
+        Self { from, kind: Kind::Id, guessed, keep_spaces, line: 0, buffer: Vec::new() }
     }
 
     /// One object a line. Empty lines are none, as for the server.
-    pub(super) fn ndjson(from: Box<dyn BufRead + Send>) -> Self {
-        Self { from, kind: Kind::Object, guessed: false, line: 0, buffer: Vec::new() }
+    pub(super) fn ndjson(from: Box<dyn BufRead + Send>, keep_spaces: bool) -> Self {
+        Self { from, kind: Kind::Object, guessed: false, keep_spaces, line: 0, buffer: Vec::new() }
     }
 
     /// Reads a line; its end and a byte order mark are left out. `None` at the end.
@@ -61,12 +62,13 @@ impl Lines {
     }
 
     fn entry(&mut self) -> io::Result<Option<Entry>> {
-        let (kind, unsure) = (self.kind, self.guessed && self.line == 0);
+        let (kind, keep_spaces) = (self.kind, self.keep_spaces);
+        let unsure = self.guessed && self.line == 0;
         loop {
             let Some(line) = self.read()? else { return Ok(None) };
             let id = line.and_then(|line| match kind {
-                Kind::Id => plain(line).map(Some),
-                Kind::Object => object(line),
+                Kind::Id => plain(line, keep_spaces).map(Some),
+                Kind::Object => object(line, keep_spaces),
             });
             let Some(id) = id.transpose() else { continue };
             if let Ok(id) = &id
@@ -121,8 +123,8 @@ fn skip_line(from: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-fn plain(line: &[u8]) -> Result<String, Fault> {
-    checked(std::str::from_utf8(line).map_err(|_| Fault::NotUtf8)?)
+fn plain(line: &[u8], keep_spaces: bool) -> Result<String, Fault> {
+    checked(std::str::from_utf8(line).map_err(|_| Fault::NotUtf8)?, keep_spaces)
 }
 
 #[derive(Deserialize)]
@@ -133,7 +135,7 @@ struct Object<'a> {
 }
 
 /// The id of an object; `None` if the line is empty.
-fn object(line: &[u8]) -> Result<Option<String>, Fault> {
+fn object(line: &[u8], keep_spaces: bool) -> Result<Option<String>, Fault> {
     let text = std::str::from_utf8(line).map_err(|_| Fault::NotUtf8)?;
     if text.trim_ascii().is_empty() {
         return Ok(None);
@@ -142,7 +144,7 @@ fn object(line: &[u8]) -> Result<Option<String>, Fault> {
     if object.erase.is_some() {
         return Err(Fault::Erase);
     }
-    checked(&object.user_id.ok_or(Fault::NoUserId)?).map(Some)
+    checked(&object.user_id.ok_or(Fault::NoUserId)?, keep_spaces).map(Some)
 }
 
 fn json_fault(error: &serde_json::Error) -> Fault {
@@ -163,8 +165,8 @@ mod tests {
 
     #[test]
     fn lines_end_as_on_any_system_and_begin_after_a_byte_order_mark() {
-        let read = read("ids", b"\xef\xbb\xbfa\r\nb c \nlast", &options()).unwrap();
-        assert_eq!(read, [(1, good("a")), (2, good("b c ")), (3, good("last"))]);
+        let read = read("ids", b"\xef\xbb\xbfa\r\nb c\nlast", &options()).unwrap();
+        assert_eq!(read, [(1, good("a")), (2, good("b c")), (3, good("last"))]);
     }
 
     #[test]
@@ -180,6 +182,17 @@ mod tests {
             (5, good("b")),
         ];
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn white_space_around_an_id_is_named_by_its_line() {
+        let (lines, objects) = (b" a\r\nb", b"{\"user_id\":\"a \"}\n{ \"user_id\": \"b\" } ");
+        let keep = InputOptions { keep_spaces: true, ..options() };
+        for (name, content, id) in [("ids", &lines[..], " a"), ("x.ndjson", &objects[..], "a ")] {
+            let refused = read(name, content, &options()).unwrap();
+            assert_eq!(refused, [(1, Err(Fault::Spaces)), (2, good("b"))]);
+            assert_eq!(read(name, content, &keep).unwrap(), [(1, good(id)), (2, good("b"))]);
+        }
     }
 
     #[test]

@@ -72,9 +72,10 @@ pub(super) fn entries(
             _ => FormatName::Lines,
         },
     };
+    let keep_spaces = options.keep_spaces;
     Ok(match format {
-        FormatName::Lines => Box::new(lines::Lines::ids(from, by_name.is_none())),
-        FormatName::Ndjson => Box::new(lines::Lines::ndjson(from)),
+        FormatName::Lines => Box::new(lines::Lines::ids(from, by_name.is_none(), keep_spaces)),
+        FormatName::Ndjson => Box::new(lines::Lines::ndjson(from, keep_spaces)),
         FormatName::Csv => Box::new(csv::Rows::new(from, options)?),
     })
 }
@@ -102,6 +103,7 @@ mod tests {
             column: None,
             delimiter: b',',
             skip_bad: false,
+            keep_spaces: false,
             ids_per_job: "100000".parse().unwrap(),
         }
     }

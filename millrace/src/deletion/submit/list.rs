@@ -31,7 +31,8 @@ pub(super) struct Survey {
 impl Survey {
     /// What these options make of it.
     pub(super) fn plan(&self, api: &Api, options: &SubmitOptions) -> Plan {
-        let InputOptions { format, column, delimiter, skip_bad, ids_per_job } = &options.input;
+        let InputOptions { format, column, delimiter, skip_bad, keep_spaces, ids_per_job } =
+            &options.input;
         Plan {
             sha256: self.sha256.clone(),
             bytes: self.bytes,
@@ -42,6 +43,7 @@ impl Survey {
             column: column.as_ref().map(ToString::to_string),
             delimiter: *delimiter,
             skip_bad: *skip_bad,
+            keep_spaces: *keep_spaces,
             ids_per_job: ids_per_job.get(),
         }
     }

@@ -16,7 +16,7 @@ use millrace_schema::time::wall_clock_us;
 use self::list::{rewound, skipped, surveyed};
 use self::send::Sending;
 use super::api::Api;
-use super::follow::verdict;
+use super::follow::{any_runs, verdict};
 use super::input::Source;
 use super::say;
 use super::state::{State, path_of};
@@ -35,6 +35,13 @@ pub(super) async fn run(api: Api, json: bool, options: &SubmitOptions) -> Result
             let named = options.submission.clone();
             let doubtful = named.is_some();
             let name = named.unwrap_or_else(|| new_id(wall_clock_us()).to_string());
+            check_following(&api, options).await?;
+            ensure!(
+                !doubtful || api.may_read().await?,
+                "parts of the submission {name} may have been sent before, and this key may not \
+                 ask: it lacks the scope `read`. Nothing was sent; use a key with `delete` and \
+                 `read`, or leave out --submission"
+            );
             if !doubtful {
                 say(&format!(
                     "Submission {name}: after an interruption, send the same input again with \
@@ -62,13 +69,11 @@ async fn of_file(api: Arc<Api>, json: bool, options: &SubmitOptions, file: File)
     }
     ensure!(survey.ids > 0, "{list} has no ids");
     skipped(&survey.faults);
+    // Before there is a state: a submission of which nothing was sent has not begun.
+    check_following(&api, options).await?;
     let state = State::open(&options.file, &survey.plan(&api, options), options.new)?;
     if let Some(begun_at) = &state.begun_at {
-        say(&format!(
-            "Continuing the submission of {begun_at}: {} of {} accepted already.",
-            grouped(state.accepted.len() as u64),
-            counted(survey.jobs, "job")
-        ));
+        check_continuing(&api, options, &state, begun_at, survey.jobs).await?;
     }
     let (name, doubtful) = (state.submission.to_string(), state.begun_at.is_some());
     let sending = Sending::new(api, options, name, doubtful, Some(state));
@@ -89,4 +94,46 @@ async fn of_file(api: Arc<Api>, json: bool, options: &SubmitOptions, file: File)
     };
     verdict(&jobs, json).context("to submit the whole list again, use --new")?;
     state.map_or(Ok(()), State::remove)
+}
+
+/// Refuses a key that may not follow jobs, if they are to be followed.
+async fn check_following(api: &Api, options: &SubmitOptions) -> Result<()> {
+    ensure!(
+        options.no_wait || api.may_read().await?,
+        "this key may not follow jobs: it lacks the scope `read`. Nothing was sent; use a key with \
+         `delete` and `read`, or --no-wait"
+    );
+    Ok(())
+}
+
+/// Says what is continued, and refuses what would do nothing or the same twice.
+async fn check_continuing(
+    api: &Api,
+    options: &SubmitOptions,
+    state: &State,
+    begun_at: &str,
+    jobs: u64,
+) -> Result<()> {
+    let list = options.file.display();
+    ensure!(
+        api.may_read().await?,
+        "{list} was submitted before, on {begun_at}, and this key may not ask what became of it: \
+         it lacks the scope `read`. Nothing was sent; use a key with `delete` and `read`, or --new \
+         to submit the whole list again"
+    );
+    let (accepted, total) = (state.accepted.len() as u64, counted(jobs, "job"));
+    say(&format!(
+        "Continuing the submission of {begun_at}: {} of {total} accepted already.",
+        grouped(accepted)
+    ));
+    if options.no_wait && accepted == jobs {
+        let ids: Vec<_> = state.accepted.values().copied().collect();
+        ensure!(
+            any_runs(api, &ids).await?,
+            "{list} was submitted before, on {begun_at}, and its {total} ended since. Nothing was \
+             sent; to submit it again, use --new"
+        );
+        say("Nothing is sent: these jobs are still under way.");
+    }
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! Sends the parts of a list and keeps what was accepted.
 
 use std::io::Read;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use futures::future::{Either, select};
 use millrace_schema::id::derived_id;
 use millrace_schema::record::Reach;
 use serde_json::json;
@@ -16,7 +18,8 @@ use crate::deletion::api::{Api, CallError, Submission};
 use crate::deletion::follow::Following;
 use crate::deletion::input::Chunk;
 use crate::deletion::job::Job;
-use crate::deletion::progress::{Accepted, Progress, print};
+use crate::deletion::progress::{Accepted, Progress, SaidBy, print};
+use crate::deletion::say;
 use crate::deletion::state::State;
 use crate::deletion::text::grouped;
 use crate::print::stdout;
@@ -75,9 +78,24 @@ impl Sending {
             None
         } else {
             let api = Arc::clone(&self.api);
-            let following = Following { api: &api, progress, expected, unknown_max: None };
-            let following = following.run(incoming);
-            let ((), jobs) = tokio::try_join!(self.send(chunks, accepted), following)?;
+            let following = pin!(Following { api: &api, progress, expected }.run(incoming));
+            let jobs = match select(pin!(self.send(chunks, accepted)), following).await {
+                Either::Left((sent, following)) => {
+                    sent?;
+                    following.await?
+                }
+                Either::Right((jobs, sending)) => {
+                    if jobs.is_err() {
+                        say(
+                            "The jobs cannot be followed any more; waiting for the calls under way.",
+                        );
+                    }
+                    let sent = sending.await;
+                    let jobs = jobs?;
+                    sent?;
+                    jobs
+                }
+            };
             ensure!(!jobs.is_empty(), "{} has no ids", options.file.display());
             Some(jobs)
         };
@@ -85,7 +103,7 @@ impl Sending {
         Ok((jobs, state.map(|state| state.into_inner().unwrap_or_else(PoisonError::into_inner))))
     }
 
-    /// Sends parts, a few at once, and tells of each that is accepted.
+    /// Sends parts, a few at once, and tells of each that is accepted, as long as anybody listens.
     async fn send(
         &self,
         mut chunks: mpsc::Receiver<Result<Chunk>>,
@@ -106,6 +124,10 @@ impl Sending {
                         None
                     }
                 },
+                () = accepted.closed(), if more => {
+                    more = false;
+                    None
+                }
             };
             // What is under way is brought to its end, so that it is known what was accepted.
             if let Some(error) = failed {
@@ -128,8 +150,8 @@ impl Sending {
         async move {
             let (ids, lines) = (chunk.ids.len() as u64, chunk.lines());
             let known = state.as_ref().and_then(|s| held(s).accepted.get(&chunk.number).copied());
-            let job = match known {
-                Some(job) => job,
+            let (job, said_by) = match known {
+                Some(job) => (job, SaidBy::State),
                 None => {
                     let body = body?;
                     let parts = [api.project().as_bytes(), key.as_bytes(), &body];
@@ -139,11 +161,11 @@ impl Sending {
                     if let Some(state) = &state {
                         held(state).accept(chunk.number, job)?;
                     }
-                    job
+                    (job, SaidBy::Server)
                 }
             };
             // Nobody listens any more if the following failed.
-            let _ = accepted.send(Accepted { job, ids, lines });
+            let _ = accepted.send(Accepted { job, said_by, ids, lines });
             Ok(())
         }
     }

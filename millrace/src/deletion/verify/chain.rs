@@ -70,3 +70,78 @@ fn older(newer: &Receipt, said: &Previous, token: &str, keys: &Jwks) -> Result<R
     }
     Ok(older)
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_accounts::ReceiptSigner;
+    use millrace_schema::receipt::{IDS_HASH_ALGORITHM, IdsHash, ReadBack};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn receipt(number: u64, previous: Option<Previous>) -> Receipt {
+        let ids = IdsHash {
+            alg: IDS_HASH_ALGORITHM.to_owned(),
+            salt: String::new(),
+            hash: String::new(),
+        };
+        let at = || "2026-01-17T05:39:22Z".to_owned();
+        Receipt {
+            iss: "millrace".to_owned(),
+            iat: 1_768_628_362,
+            jti: Uuid::from_u128(1),
+            project_id: "shop".to_owned(),
+            job_id: job(number),
+            accepted_at: at(),
+            settled_at: at(),
+            completed_at: at(),
+            users: 1,
+            ids,
+            erased: Vec::new(),
+            fence: Vec::new(),
+            read_back: ReadBack { sampled: 1, found: 0 },
+            residuals: Vec::new(),
+            number,
+            previous,
+        }
+    }
+
+    fn job(number: u64) -> Uuid {
+        Uuid::from_u128(number.into())
+    }
+
+    fn signer() -> ReceiptSigner {
+        let folder = tempfile::tempdir().unwrap();
+        ReceiptSigner::load_or_create(&folder.path().join("receipts.pem")).unwrap()
+    }
+
+    #[test]
+    fn only_the_first_receipt_has_none_before_it() {
+        let previous = || Some(Previous { job_id: job(1), hash: String::new() });
+        assert_eq!(step(&receipt(1, None)), Ok(None));
+        assert_eq!(step(&receipt(2, previous())), Ok(previous().as_ref()));
+        for (number, previous) in [(0, None), (0, previous()), (1, previous()), (2, None)] {
+            assert!(step(&receipt(number, previous)).is_err(), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_the_next_receipt_names_must_also_be_signed_and_stand_before_it() {
+        let (ours, foreign) = (signer(), signer());
+        let keys = Jwks::of(&[ours.receipt_key()]);
+        let judged = |before: &Receipt, signer: &ReceiptSigner| {
+            let token = signer.sign(before).unwrap();
+            let said = Previous { job_id: job(2), hash: token_hash(&token) };
+            older(&receipt(3, Some(said.clone())), &said, &token, &keys)
+        };
+        let good = receipt(2, None);
+        assert_eq!(judged(&good, &ours), Ok(good.clone()));
+        assert!(judged(&good, &foreign).unwrap_err().contains("fails"));
+        let other_job = Receipt { job_id: job(9), ..good.clone() };
+        assert!(judged(&other_job, &ours).unwrap_err().contains("is of job"));
+        let other_project = Receipt { project_id: "other".to_owned(), ..good };
+        assert!(judged(&other_project, &ours).unwrap_err().contains("of other"));
+        let gap = Receipt { job_id: job(2), ..receipt(1, None) };
+        assert!(judged(&gap, &ours).unwrap_err().contains("says that it is number 1"));
+    }
+}

@@ -51,7 +51,7 @@ pub(super) async fn check(
         )),
         Found::Nothing => Err(format!(
             "its {users} are neither those of {name} nor those of one of its {} of up to {} ids; \
-             if it was submitted with another --ids-per-job or with --skip-bad, say so",
+             if it was submitted with another --ids-per-job, --skip-bad or --keep-spaces, say so",
             counted(parts, "part"),
             grouped(input.ids_per_job.get() as u64)
         )),
