@@ -13,9 +13,9 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::documents::{self, Stored};
 use crate::limits::{Buckets, Rate, subscriber};
-use crate::password::{PasswordError, PasswordSettings, Passwords};
+use crate::password::{Password, PasswordError, PasswordHash, PasswordSettings, Passwords};
 use crate::people::{EmailOwner, email};
-use crate::token::{SecretError, TokenSecrets, Tokens};
+use crate::token::{TokenSecrets, Tokens};
 
 /// How often something may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub struct Limits {
     pub logins_per_account: Rate,
     /// Failed logins of one address.
     pub logins_per_address: Rate,
+    /// Passwords hashed for one account: at every login, and at every change of a password.
+    pub hashes_per_account: Rate,
+    /// Passwords hashed for one address, also for accounts that it makes.
+    pub hashes_per_address: Rate,
     /// Mails to one account.
     pub mails_per_account: Rate,
     /// Mails that one address asks for.
@@ -33,9 +37,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let rate = |burst, seconds| Rate { burst, period: Duration::from_secs(seconds) };
+        let tenth = Duration::from_millis(100);
         Self {
             logins_per_account: rate(10, 30),
             logins_per_address: rate(100, 3),
+            hashes_per_account: rate(60, 1),
+            hashes_per_address: Rate { burst: 600, period: tenth },
             mails_per_account: rate(5, 600),
             mails_per_address: rate(50, 60),
         }
@@ -66,6 +73,7 @@ pub struct Core {
     pub(crate) clock: Clock,
     pub(crate) must_verify: bool,
     pub(crate) logins: Attempts,
+    pub(crate) hashes: Attempts,
     pub(crate) mails: Attempts,
 }
 
@@ -86,6 +94,7 @@ impl Core {
             audit: Arc::new(Audit::new(Arc::clone(&store), clock.clone())),
             must_verify,
             logins: Attempts::new(limits.logins_per_account, limits.logins_per_address),
+            hashes: Attempts::new(limits.hashes_per_account, limits.hashes_per_address),
             mails: Attempts::new(limits.mails_per_account, limits.mails_per_address),
             store,
             clock,
@@ -96,21 +105,77 @@ impl Core {
     /// forgotten with it.
     ///
     /// # Errors
-    /// There is no randomness.
-    pub fn for_commands(store: Arc<dyn DocumentStore>) -> Result<Arc<Self>, SecretError> {
+    /// There is no randomness, or the settings of passwords cannot be.
+    pub fn for_commands(
+        store: Arc<dyn DocumentStore>,
+        passwords: PasswordSettings,
+    ) -> Result<Arc<Self>, PasswordError> {
         let settings = Settings {
-            secrets: TokenSecrets::of_this_process()?,
-            passwords: PasswordSettings::default(),
+            secrets: TokenSecrets::of_this_process().map_err(|_| PasswordError::Failed)?,
+            passwords,
             hashing: None,
             limits: Limits::default(),
             must_verify: false,
         };
-        Self::new(store, settings, Clock::default()).map_err(|_| SecretError::Generation)
+        Self::new(store, settings, Clock::default())
     }
 
     /// The audit log, for [`crate::Accounts::with_audit`].
     pub fn audit(&self) -> Arc<Audit> {
         Arc::clone(&self.audit)
+    }
+
+    /// Counts a login, and the hash that it costs.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn count_login(&self, account: &str, from: IpAddr) -> Result<(), Duration> {
+        let now_us = self.clock.now_us();
+        self.logins.count(account, from, now_us)?;
+        self.hashes.count(account, from, now_us).inspect_err(|_| self.logins.forgive(account, from))
+    }
+
+    /// A login whose password was not looked at does not count.
+    pub(crate) fn forget_login(&self, account: &str, from: IpAddr) {
+        self.logins.forgive(account, from);
+        self.hashes.forgive(account, from);
+    }
+
+    /// Hashes a password that somebody at an address sets by their account, and counts it.
+    ///
+    /// # Errors
+    /// [`PasswordError::TooMany`], or it is not hashed.
+    pub(crate) async fn hash(
+        &self,
+        account: &str,
+        from: IpAddr,
+        password: Password,
+    ) -> Result<PasswordHash, PasswordError> {
+        let counted = self.hashes.count(account, from, self.clock.now_us());
+        counted.map_err(PasswordError::TooMany)?;
+        let hash = self.passwords.hash(password).await;
+        hash.inspect_err(|_| self.hashes.forgive(account, from))
+    }
+
+    /// Counts an account that somebody at an address makes, and the hash that it costs.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn count_new(&self, from: IpAddr) -> Result<(), Duration> {
+        self.hashes.count_address(from, self.clock.now_us())
+    }
+
+    /// Hashes the first password of an account that was counted.
+    ///
+    /// # Errors
+    /// It is not hashed.
+    pub(crate) async fn hash_new(
+        &self,
+        from: IpAddr,
+        password: Password,
+    ) -> Result<PasswordHash, PasswordError> {
+        let hash = self.passwords.hash(password).await;
+        hash.inspect_err(|_| self.hashes.forgive_address(from))
     }
 
     /// Whose an e-mail address is.
@@ -168,7 +233,7 @@ impl Attempts {
         self.by_address.give_back(subscriber(from));
     }
 
-    /// An attempt that was right does not count.
+    /// Gives back an attempt that should not count.
     pub(crate) fn forgive(&self, account: &str, from: IpAddr) {
         self.by_account.give_back(email::key(account));
         self.forgive_address(from);

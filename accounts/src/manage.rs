@@ -188,12 +188,16 @@ impl Accounts {
     /// # Errors
     /// There is no such key.
     pub async fn revoke_key(&self, id: Uuid) -> Result<(), AccountError> {
-        if !self.store.keys().await?.iter().any(|key| key.id == id) {
-            return Err(AccountError::UnknownKey(id));
-        }
-        self.note(entry("update", format!("key:{id}"), "key revoked")).await?;
-        if !self.store.revoke_key(id, wall_clock_us()).await? {
-            return Err(AccountError::UnknownKey(id));
+        let keys = self.store.keys().await?;
+        let old = keys.into_iter().find(|key| key.id == id).ok_or(AccountError::UnknownKey(id))?;
+        if old.revoked_us.is_none() {
+            let revoked_us = wall_clock_us();
+            let new = ApiKey { revoked_us: Some(revoked_us), ..old.clone() };
+            let entry = entry("update", format!("key:{id}"), "key revoked");
+            self.note(entry.with_difference(&old, &new)).await?;
+            if !self.store.revoke_key(id, revoked_us).await? {
+                return Err(AccountError::UnknownKey(id));
+            }
         }
         self.verifier.revoke(id);
         Ok(())

@@ -30,6 +30,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use millrace_accounts::PasswordSettings;
 use tokio::runtime::{Builder, Runtime};
 
 pub use crate::cli::Role;
@@ -111,7 +112,11 @@ fn run(cli: Cli, wrap: Wrap) -> Result<()> {
             managed(&data, &common, admin::Command::Accounts(command.into()))
         }
         Command::Key(command) => managed(&data, &common, admin::Command::Accounts(command.into())),
-        Command::User(command) => managed(&data, &common, admin::Command::Users(command.read()?)),
+        Command::User(command) => {
+            let passwords = command.passwords();
+            let command = admin::Command::Users(command.read()?);
+            managed_hashing(&data, &common, command, passwords)
+        }
         Command::Deletion(command) => {
             managing(&common)?;
             runtime()?.block_on(deletion::run(&data, common.json, command))
@@ -122,8 +127,17 @@ fn run(cli: Cli, wrap: Wrap) -> Result<()> {
 }
 
 fn managed(data: &Path, common: &Common, command: admin::Command) -> Result<()> {
+    managed_hashing(data, common, command, PasswordSettings::default())
+}
+
+fn managed_hashing(
+    data: &Path,
+    common: &Common,
+    command: admin::Command,
+    passwords: PasswordSettings,
+) -> Result<()> {
     managing(common)?;
-    let reply = runtime()?.block_on(local::execute(data, common, command))?;
+    let reply = runtime()?.block_on(local::execute(data, common, command, passwords))?;
     print::reply(&reply, common.json)
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use millrace_accounts::{Audit, Clock, Core};
+use anyhow::{Context, Result};
+use millrace_accounts::{Audit, Clock, Core, PasswordSettings};
 use millrace_log::Log;
 use millrace_store::DocumentStore;
 
@@ -20,13 +20,18 @@ use crate::keys::Keys;
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
-/// Has a command executed.
+/// Has a command executed. A server that does it hashes passwords at its own cost.
 ///
 /// # Errors
 /// It was refused, or neither cluster, server nor folder is to be had.
-pub(crate) async fn execute(data: &Path, common: &Common, command: Command) -> Result<Reply> {
+pub(crate) async fn execute(
+    data: &Path,
+    common: &Common,
+    command: Command,
+    passwords: PasswordSettings,
+) -> Result<Reply> {
     if common.cluster.is_named() {
-        return on_the_cluster(data, common, command).await;
+        return on_the_cluster(data, common, command, passwords).await;
     }
     let layout = Layout::existing(data)?;
     let deadline = Instant::now() + PATIENCE;
@@ -35,7 +40,7 @@ pub(crate) async fn execute(data: &Path, common: &Common, command: Command) -> R
             return Ok(reply);
         }
         match DataFolder::open(layout.clone()) {
-            Ok(folder) => return here(&folder, command).await,
+            Ok(folder) => return here(&folder, command, passwords).await,
             Err(error) if error.is::<Held>() && Instant::now() < deadline => {
                 tokio::time::sleep(RETRY_EVERY).await;
             }
@@ -44,10 +49,10 @@ pub(crate) async fn execute(data: &Path, common: &Common, command: Command) -> R
     }
 }
 
-async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
+async fn here(folder: &DataFolder, command: Command, passwords: PasswordSettings) -> Result<Reply> {
     let keys = Keys::load_or_create(folder.layout())?;
     let engines = embedded::reopen(folder)?;
-    let core = Core::for_commands(Arc::clone(&engines.documents))?;
+    let core = core(Arc::clone(&engines.documents), passwords)?;
     let backend = Backend {
         accounts: keys.accounts(Arc::clone(&engines.accounts), core.audit()),
         users: Users::new(core)?,
@@ -59,7 +64,17 @@ async fn here(folder: &DataFolder, command: Command) -> Result<Reply> {
     reply
 }
 
-async fn on_the_cluster(data: &Path, common: &Common, command: Command) -> Result<Reply> {
+fn core(store: Arc<dyn DocumentStore>, passwords: PasswordSettings) -> Result<Arc<Core>> {
+    Core::for_commands(store, passwords)
+        .context("--argon2-memory-kib, --argon2-passes, --argon2-lanes")
+}
+
+async fn on_the_cluster(
+    data: &Path,
+    common: &Common,
+    command: Command,
+    passwords: PasswordSettings,
+) -> Result<Reply> {
     match command {
         Command::Accounts(command) => {
             let keys = keys_of(Layout::new(data)).await?;
@@ -69,7 +84,7 @@ async fn on_the_cluster(data: &Path, common: &Common, command: Command) -> Resul
         }
         Command::Users(command) => {
             let store = cluster::reach_store(common).await?;
-            command.execute(&Users::new(Core::for_commands(Arc::new(store))?)?).await
+            command.execute(&Users::new(core(Arc::new(store), passwords)?)?).await
         }
         Command::Ledger | Command::Replay => {
             let store = cluster::reach_store(common).await?;

@@ -39,7 +39,8 @@ VARIABLES = {
     "MILLRACE_BO_BOOTSTRAP_PHONE": "+49 30 1",
 }
 CHEAP = ["--argon2-memory-kib=8", "--argon2-passes=1", "--argon2-lanes=1"]
-WIDE = ["logins-per-account", "logins-per-address", "mails-per-account", "mails-per-address"]
+WIDE = [f"{what}-per-{whom}" for what in ("logins", "hashes", "mails") for whom in
+        ("account", "address")]
 
 
 class Jwks(http.server.BaseHTTPRequestHandler):

@@ -36,10 +36,14 @@ pub const CHEAP: [&str; 6] =
 /// A connection that was idle for longer may have been closed by the server.
 const IDLE: Duration = Duration::from_secs(5);
 
-const NO_LIMITS: [&str; 8] = [
+const NO_LIMITS: [&str; 12] = [
     "--logins-per-account",
     "1000000/1",
     "--logins-per-address",
+    "1000000/1",
+    "--hashes-per-account",
+    "1000000/1",
+    "--hashes-per-address",
     "1000000/1",
     "--mails-per-account",
     "1000000/1",

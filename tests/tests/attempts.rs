@@ -1,7 +1,7 @@
 //! How often signing in may be tried, by account and by address, whoever stands between.
 
 use anyhow::{Context, Result, ensure};
-use millrace_tests::accounts::{PASSWORD, login_request};
+use millrace_tests::accounts::{PASSWORD, json_request, login_request, user_create};
 use millrace_tests::client::Answer;
 use millrace_tests::site::{Site, refusal};
 use serde_json::json;
@@ -61,6 +61,41 @@ fn who_signs_in_rightly_uses_up_no_attempts() -> Result<()> {
         wrong(&site.login("u@example.com", "wrong password")?)?;
     }
     too_many(&site.login("u@example.com", PASSWORD)?, 600)
+}
+
+#[test]
+fn who_signs_in_rightly_without_end_is_told_to_wait() -> Result<()> {
+    let site = site(&["--hashes-per-account", "3/600"])?;
+    site.register("u@example.com", &json!({}))?;
+    let mut token = String::new();
+    for _ in 0..3 {
+        token = site.token("u@example.com", PASSWORD)?;
+    }
+    too_many(&site.login("U@example.com", PASSWORD)?, 600)?;
+    let body = json!({"password": "another horse"}).to_string();
+    let change = json_request("PATCH", "/user/info", body).bearer(&token);
+    too_many(&site.send(&change)?, 600)?;
+    site.register("other@example.com", &json!({}))?;
+    site.token("other@example.com", PASSWORD)?;
+    Ok(())
+}
+
+#[test]
+fn an_address_registers_so_many() -> Result<()> {
+    let flags = ["--hashes-per-address", "2/600", "--trusted-proxy", "127.0.0.0/8"];
+    let site = site(&flags)?;
+    let register = |address: &str, email: &str| {
+        let body = user_create(email, &json!({})).to_string();
+        let request = json_request("POST", "/auth/register", body);
+        site.send(&request.header("X-Forwarded-For", address))
+    };
+    assert_eq!(register("198.51.100.1", "a@example.com")?.status, 201);
+    let taken = refusal(&register("198.51.100.1", "A@example.com")?)?;
+    ensure!(taken == (400, json!("REGISTER_USER_ALREADY_EXISTS")), "{taken:?}");
+    too_many(&register("198.51.100.1", "A@example.com")?, 600)?;
+    too_many(&register("198.51.100.1", "b@example.com")?, 600)?;
+    assert_eq!(register("198.51.100.2", "b@example.com")?.status, 201);
+    Ok(())
 }
 
 #[test]

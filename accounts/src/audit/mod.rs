@@ -8,7 +8,8 @@ use std::sync::Arc;
 use millrace_schema::time::format_us;
 use millrace_store::{AuditQuery, AuditRow, DocumentStore, StoreError};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -16,6 +17,9 @@ use crate::counter::Ids;
 
 /// Ids that a process takes at a time.
 const ID_BLOCK: i64 = 100;
+
+/// In place of a secret.
+const HIDDEN: &str = "***";
 
 /// Who did something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,26 @@ impl Entry {
         }
         Self { old, new, ..self }
     }
+
+    /// Hides the values in an object that is a member of a value; what is empty may be seen to be.
+    pub(crate) fn hiding(mut self, [value, member]: [&str; 2]) -> Self {
+        for values in [&mut self.old, &mut self.new] {
+            if let Some(shown) = values.get_mut(value) {
+                *shown = hidden(shown, member);
+            }
+        }
+        self
+    }
+}
+
+fn hidden(shown: &RawValue, member: &str) -> Box<RawValue> {
+    let mut object: Map<String, Value> = serde_json::from_str(shown.get()).unwrap_or_default();
+    if let Some(Value::Object(secrets)) = object.get_mut(member) {
+        for secret in secrets.values_mut().filter(|secret| **secret != "") {
+            *secret = Value::from(HIDDEN);
+        }
+    }
+    to_raw_value(&object).unwrap_or_default()
 }
 
 /// The members of what is an object on the wire.

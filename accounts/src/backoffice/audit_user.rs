@@ -9,7 +9,7 @@ use crate::audit::{Actor, Entry};
 use crate::counter::ID_MAX;
 use crate::documents::{self, Stored};
 use crate::field::{FieldError, Fields, Wrong};
-use crate::password::Password;
+use crate::password::{Password, PasswordHash};
 use crate::people::{EmailOwner, email};
 use crate::retry::Tries;
 
@@ -27,6 +27,10 @@ pub(super) struct NewPerson {
 impl NewPerson {
     pub(super) fn address(&self) -> &str {
         &self.email
+    }
+
+    pub(super) fn password(&self) -> Password {
+        self.password.clone()
     }
 
     pub(super) fn parse(body: &[u8]) -> Result<Self, Vec<FieldError>> {
@@ -95,7 +99,8 @@ impl BackOffice {
     /// Makes an audit user.
     ///
     /// # Errors
-    /// 403 unless the caller is of the back office, 409 for a used address.
+    /// 401 when a session ended meanwhile, 403 unless the caller is of the back office, 409 for a
+    /// used address, 429 after too many from one address of the network.
     pub async fn create_audit_user(
         &self,
         caller: &BackOfficeCaller,
@@ -103,13 +108,19 @@ impl BackOffice {
     ) -> Result<AuditUser, BackOfficeError> {
         caller.must_be_back_office()?;
         let new = NewPerson::parse(body)?;
+        self.core.count_new(caller.from).map_err(BackOfficeError::TooManyRequests)?;
         let mut tries = Tries::default();
         loop {
             if self.core.email_owner(new.address()).await?.is_some() {
                 return Err(BackOfficeError::EmailTaken);
             }
+            let hash = self.core.hash_new(caller.from, new.password()).await?;
+            // A thread may have been waited for long.
+            let caller = self.anew(caller).await?;
+            caller.must_be_back_office()?;
             // A database that forgets when it is killed may give an id that is somebody's.
-            if let Some(made) = self.add(new.clone(), Kind::Audit, caller.actor(), &[]).await? {
+            let made = self.add(new.clone(), hash, Kind::Audit, caller.actor(), &[]).await?;
+            if let Some(made) = made {
                 return Ok(made);
             }
             tries.again().await?;
@@ -121,11 +132,11 @@ impl BackOffice {
     pub(super) async fn add(
         &self,
         new: NewPerson,
+        password: PasswordHash,
         kind: Kind,
         actor: Actor,
         with: &[DocumentChange],
     ) -> Result<Option<AuditUser>, BackOfficeError> {
-        let password = self.core.passwords.hash(new.password).await?;
         let now_us = self.core.clock.now_us();
         let shown = AuditUser {
             id: self.ids.next().await?,

@@ -115,8 +115,9 @@ impl BackOffice {
             if owner.is_some() {
                 return Err(BackOfficeError::EmailTaken);
             }
-            let with = [done.clone()];
-            if let Some(made) = self.add(new, Kind::BackOffice, Actor::Operator, &with).await? {
+            let hash = self.core.passwords.hash(new.password()).await?;
+            let (kind, with) = (Kind::BackOffice, [done.clone()]);
+            if let Some(made) = self.add(new, hash, kind, Actor::Operator, &with).await? {
                 return Ok(made.into());
             }
             tries.again().await?;

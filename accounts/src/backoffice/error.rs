@@ -147,6 +147,7 @@ impl From<Vec<FieldError>> for BackOfficeError {
 fn shared(error: PeopleError) -> BackOfficeError {
     match error {
         PeopleError::Unavailable(why) => BackOfficeError::Unavailable(why),
+        PeopleError::TooManyRequests(wait) => BackOfficeError::TooManyRequests(wait),
         _ => BackOfficeError::Internal,
     }
 }

@@ -30,10 +30,8 @@ impl BackOffice {
         address: &str,
     ) -> Result<AuditUser, BackOfficeError> {
         let now_us = self.core.clock.now_us();
-        self.change(address, "deactivated", |person| {
-            person.deleted_us.get_or_insert(now_us);
-        })
-        .await
+        self.change(address, "deactivated", |person| person.deleted_us.replace(now_us).is_none())
+            .await
     }
 
     /// Sets the password of the person of an address; every session ends.
@@ -52,23 +50,32 @@ impl BackOffice {
         let password = rules::password(&value)
             .map_err(|wrong| BackOfficeError::field("body", "password", wrong))?;
         let hash = self.core.passwords.hash(Password::new(password)).await?;
-        self.change(address, "password set", |person| person.password = hash.clone()).await
+        self.change(address, "password set", |person| {
+            person.password = hash.clone();
+            true
+        })
+        .await
     }
 
+    /// `put` says whether it changes anything.
     async fn change(
         &self,
         address: &str,
         what: &'static str,
-        put: impl Fn(&mut Person),
+        put: impl Fn(&mut Person) -> bool,
     ) -> Result<AuditUser, BackOfficeError> {
         let mut tries = Tries::default();
         loop {
             let person = self.person_of(address).await?.ok_or(BackOfficeError::NotFound)?;
+            let old = PersonRow::from(person.value.clone());
             let mut changed = person.value;
-            put(&mut changed);
+            if !put(&mut changed) {
+                return Ok(changed.shown);
+            }
             changed.generation = changed.generation.saturating_add(1);
             changed.updated_us = self.core.clock.now_us();
-            let entry = Entry::new("update", Actor::Operator, changed.resource(), what);
+            let entry = Entry::new("update", Actor::Operator, changed.resource(), what)
+                .with_difference(&old, &PersonRow::from(changed.clone()));
             let row = self.core.audit.row(entry).await?;
             if self.replace(person.version, &changed, vec![row]).await? {
                 return Ok(changed.shown);

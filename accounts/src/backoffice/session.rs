@@ -64,18 +64,24 @@ fn session_key(person: i64, session: Uuid) -> String {
 
 /// A person who is signed in.
 #[derive(Clone, Debug)]
-pub struct BackOfficeCaller(Person);
+pub struct BackOfficeCaller {
+    person: Person,
+    /// Of the access token, and of the session token.
+    sessions: [Uuid; 2],
+    /// Where they call from.
+    pub(super) from: IpAddr,
+}
 
 impl BackOfficeCaller {
     pub(super) fn must_be_back_office(&self) -> Result<(), BackOfficeError> {
-        match self.0.kind {
+        match self.person.kind {
             Kind::BackOffice => Ok(()),
             Kind::Audit => Err(BackOfficeError::Forbidden),
         }
     }
 
     pub(super) fn actor(&self) -> Actor {
-        self.0.actor()
+        self.person.actor()
     }
 }
 
@@ -83,21 +89,19 @@ impl BackOffice {
     /// Signs in by a body with `email` and `password`, sent from an address of the network.
     ///
     /// # Errors
-    /// 401 for whatever is wrong with the credentials, 429 after too many of those.
+    /// 401 for whatever is wrong with the credentials, 429 after too many of those, or of all.
     pub async fn login(&self, body: &[u8], from: IpAddr) -> Result<SignedIn, BackOfficeError> {
         let mut fields = Fields::parse(body)?;
         let address = fields.required("email", field::text);
         let password = fields.required("password", field::text);
         let (address, password) = fields.finish(address.zip(password))?;
-        let counted = self.core.logins.count(&address, from, self.core.clock.now_us());
-        counted.map_err(BackOfficeError::TooManyRequests)?;
+        self.core.count_login(&address, from).map_err(BackOfficeError::TooManyRequests)?;
         let person = self.person_of(&address).await?;
         let known = person.as_ref().map(|person| person.value.password.clone());
         let verdict = match self.core.passwords.verify(Password::new(password), known).await {
             Ok(verdict) => verdict,
             Err(error) => {
-                // Nothing was tried.
-                self.core.logins.forgive(&address, from);
+                self.core.forget_login(&address, from);
                 return Err(error.into());
             }
         };
@@ -161,7 +165,8 @@ impl BackOffice {
         self.tokens(&person.ok_or(BackOfficeError::BadRefreshToken)?, token.session)
     }
 
-    /// Whom an access token and a session token stand for, if it is the same person.
+    /// Whom an access token and a session token stand for that came from an address of the network,
+    /// if it is the same person.
     ///
     /// # Errors
     /// [`BackOfficeError::Unauthorized`] if either is missing or not good.
@@ -169,6 +174,7 @@ impl BackOffice {
         &self,
         access: Option<&str>,
         session: Option<&str>,
+        from: IpAddr,
     ) -> Result<BackOfficeCaller, BackOfficeError> {
         let tokens = &self.core.tokens;
         let access = access.and_then(|token| tokens.read::<BackOfficeAccess>(token));
@@ -179,11 +185,30 @@ impl BackOffice {
         if access.sub != session.user_id {
             return Err(BackOfficeError::Unauthorized);
         }
-        let mut person = self.in_session(&access.sub, access.session).await?;
-        if session_id != access.session && person.is_some() {
-            person = self.in_session(&access.sub, session_id).await?;
+        self.in_sessions(&access.sub, [access.session, session_id], from).await
+    }
+
+    /// A caller as they are now: since they called, their sessions may have ended.
+    pub(super) async fn anew(
+        &self,
+        caller: &BackOfficeCaller,
+    ) -> Result<BackOfficeCaller, BackOfficeError> {
+        self.in_sessions(&caller.person.shown.id.to_string(), caller.sessions, caller.from).await
+    }
+
+    async fn in_sessions(
+        &self,
+        person: &str,
+        sessions: [Uuid; 2],
+        from: IpAddr,
+    ) -> Result<BackOfficeCaller, BackOfficeError> {
+        let [access, session] = sessions;
+        let mut found = self.in_session(person, access).await?;
+        if session != access && found.is_some() {
+            found = self.in_session(person, session).await?;
         }
-        person.map(BackOfficeCaller).ok_or(BackOfficeError::Unauthorized)
+        let person = found.ok_or(BackOfficeError::Unauthorized)?;
+        Ok(BackOfficeCaller { person, sessions, from })
     }
 
     /// The person of a session that still is one.

@@ -1,10 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use millrace_store::AuditQuery;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{HERE, Place, changed, form, new_user};
-use crate::{PeopleError, SignedIn};
+use crate::testing::{HERE, Place, changed, form, new_user, settings};
+use crate::{Limits, PeopleError, Rate, Settings, SignedIn};
 
 const SECRET: &[u8] = br#"{"secret": "the bootstrap secret"}"#;
 
@@ -33,7 +35,7 @@ async fn sign_in(place: &Place, email: &str) -> SignedIn {
 
 async fn caller(place: &Place, email: &str) -> BackOfficeCaller {
     let SignedIn { access_token, session_token, .. } = sign_in(place, email).await;
-    place.office.caller(Some(&access_token), Some(&session_token)).await.unwrap()
+    place.office.caller(Some(&access_token), Some(&session_token), HERE).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +179,7 @@ async fn both_tokens_must_be_good_and_of_one_person() {
     let other = sign_in(&place, "a@b.co").await;
     assert_eq!(ours.expires_in, "3600");
     let check = async |access: Option<&str>, session: Option<&str>| {
-        place.office.caller(access, session).await.is_ok()
+        place.office.caller(access, session, HERE).await.is_ok()
     };
     assert!(check(Some(&ours.access_token), Some(&ours.session_token)).await);
     assert!(check(Some(&ours.access_token), Some(&later.session_token)).await);
@@ -200,7 +202,7 @@ async fn a_session_is_continued_until_it_ends() {
     place.clock.advance_s(29 * 86_400);
     for _ in 0..2 {
         let Refreshed { access_token, session_token } = place.office.refresh(&given).await.unwrap();
-        let caller = place.office.caller(Some(&access_token), Some(&session_token)).await;
+        let caller = place.office.caller(Some(&access_token), Some(&session_token), HERE).await;
         assert!(caller.is_ok());
     }
     let wrong = body(&json!({"refreshToken": signed_in.access_token}));
@@ -221,7 +223,7 @@ async fn a_session_dies_with_a_password_change_and_deactivation() {
     let is_good = async |of: &SignedIn| {
         let refresh = body(&json!({"refreshToken": of.refresh_token}));
         let tokens = (Some(of.access_token.as_str()), Some(of.session_token.as_str()));
-        let is_caller = place.office.caller(tokens.0, tokens.1).await.is_ok();
+        let is_caller = place.office.caller(tokens.0, tokens.1, HERE).await.is_ok();
         assert_eq!(place.office.refresh(&refresh).await.is_ok(), is_caller);
         is_caller
     };
@@ -232,6 +234,54 @@ async fn a_session_dies_with_a_password_change_and_deactivation() {
     place.office.deactivate_as_operator("a@b.co").await.unwrap();
     assert!(!is_good(&after).await);
     assert_eq!(login().await.unwrap_err(), BackOfficeError::BadCredentials);
+}
+
+#[tokio::test]
+async fn who_is_deactivated_while_a_thread_is_waited_for_makes_nobody() {
+    let place = Place::new();
+    let by = first(&place).await;
+    let office = Arc::clone(&place.office);
+    let call = async move { office.create_audit_user(&by, &new_audit_user("a@b.co")).await };
+    let deactivated = async {
+        place.office.deactivate_as_operator("first@office.example").await.unwrap();
+    };
+    let result = place.meanwhile(call, deactivated).await;
+    assert_eq!(result.unwrap_err(), BackOfficeError::Unauthorized);
+    assert_eq!(place.office.all_people().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn right_logins_and_those_who_are_made_are_limited() {
+    let rate = |burst| Rate { burst, period: Duration::from_secs(60) };
+    let limits =
+        Limits { hashes_per_account: rate(2), hashes_per_address: rate(4), ..Limits::default() };
+    let place = Place::with(Settings { limits, ..settings() }, |_| None);
+    let by = first(&place).await;
+    sign_in(&place, "first@office.example").await;
+    let login = place.office.login(&credentials("FIRST@office.example", "Passw0rd!"), HERE).await;
+    assert_eq!(login.unwrap_err(), BackOfficeError::TooManyRequests(Duration::from_secs(60)));
+    for status in [Ok(()), Ok(()), Err(429)] {
+        let new = new_audit_user(&format!("{}@b.co", fastrand::u64(..)));
+        let made = place.office.create_audit_user(&by, &new).await;
+        assert_eq!(made.map(drop).map_err(|error| error.status()), status);
+    }
+}
+
+#[tokio::test]
+async fn the_entry_of_a_deactivation_shows_when_it_was() {
+    let place = Place::new();
+    first(&place).await;
+    place.clock.advance_s(1);
+    for _ in 0..2 {
+        place.office.deactivate_as_operator("first@office.example").await.unwrap();
+    }
+    let deleted_at = place.office.all_people().await.unwrap()[0].deleted_at.clone();
+    let query = AuditQuery { limit: 10, ..AuditQuery::default() };
+    let entries = place.core.audit.read(query).await.unwrap();
+    let entries: Vec<_> = entries.iter().filter(|entry| entry.event_type == "update").collect();
+    assert_eq!(entries.len(), 1, "the second changes nothing");
+    assert_eq!(entries[0].old_value["deletedAt"].get(), "null");
+    assert_eq!(entries[0].new_value["deletedAt"].get(), json!(deleted_at).to_string());
 }
 
 #[tokio::test]
@@ -253,12 +303,12 @@ async fn users_and_the_back_office_do_not_mix() {
     let place = Place::new();
     let by = first(&place).await;
     place.office.create_audit_user(&by, &new_audit_user("a@b.co")).await.unwrap();
-    let taken = place.people.register(None, &new_user("A@b.co")).await;
+    let taken = place.people.register(None, &new_user("A@b.co"), HERE).await;
     assert_eq!(taken.unwrap_err(), PeopleError::RegisterEmailTaken);
     let login = place.people.login(&form("a@b.co", "Passw0rd!"), HERE).await;
     assert_eq!(login.unwrap_err(), PeopleError::BadCredentials);
     let user = changed(&new_user("u@b.co"), json!({"password": "Passw0rd!"}));
-    place.people.register(None, &user).await.unwrap();
+    place.people.register(None, &user, HERE).await.unwrap();
     let login = place.office.login(&credentials("u@b.co", "Passw0rd!"), HERE).await;
     assert_eq!(login.unwrap_err(), BackOfficeError::BadCredentials);
     let taken = place.office.create_audit_user(&by, &new_audit_user("U@b.co")).await;
@@ -266,7 +316,7 @@ async fn users_and_the_back_office_do_not_mix() {
     assert_eq!(place.people.all_users().await.unwrap().len(), 1);
     let tokens = sign_in(&place, "a@b.co").await;
     for token in [&tokens.access_token, &tokens.session_token, &tokens.refresh_token] {
-        assert!(place.people.caller(Some(token)).await.is_err());
+        assert!(place.people.caller(Some(token), HERE).await.is_err());
     }
 }
 

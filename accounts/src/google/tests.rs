@@ -213,7 +213,9 @@ async fn google_makes_an_account_once_and_proves_an_address() {
         claims["email"] = json!(email);
         let body = json!({"id_token": key.sign(&claims)}).to_string();
         let token = place.people.google(body.as_bytes(), HERE).await?;
-        Ok::<_, PeopleError>(place.people.caller(Some(&token.access_token)).await?.user().clone())
+        Ok::<_, PeopleError>(
+            place.people.caller(Some(&token.access_token), HERE).await?.user().clone(),
+        )
     };
     let user = sign_in("kim@example.com").await.unwrap();
     assert_eq!((user.role, user.is_verified), (Role::Advertiser, true));
@@ -225,7 +227,7 @@ async fn google_makes_an_account_once_and_proves_an_address() {
     let squatter = place.token("lee@example.com").await;
     let owner = sign_in("lee@example.com").await.unwrap();
     assert_eq!((owner.id, owner.is_verified), (squatted.id, true));
-    assert!(place.people.caller(Some(&squatter)).await.is_err());
+    assert!(place.people.caller(Some(&squatter), HERE).await.is_err());
     let login = place.people.login(&form("lee@example.com", PASSWORD), HERE).await;
     assert_eq!(login.unwrap_err(), PeopleError::BadCredentials);
 

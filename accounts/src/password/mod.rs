@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::password_hash::phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -86,6 +87,9 @@ pub enum PasswordError {
     /// As many wait as may.
     #[error("too many passwords are being checked")]
     Busy,
+    /// The account, or the address of the network, had as many hashed as it may; how long to wait.
+    #[error("too many passwords were hashed for one account or address")]
+    TooMany(Duration),
     /// The hashing itself failed: memory, or randomness.
     #[error("a password could not be hashed")]
     Failed,
@@ -169,6 +173,20 @@ impl Passwords {
             None => tokio::task::spawn_blocking(work),
         };
         task.await.map_err(|_| PasswordError::Failed)?
+    }
+}
+
+#[cfg(test)]
+impl Passwords {
+    /// Takes all threads: nothing is hashed until they are let go.
+    pub(crate) fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(self.threads.available_permits()).unwrap();
+        Arc::clone(&self.threads).try_acquire_many_owned(all).unwrap()
+    }
+
+    /// How many more may wait, or be hashed.
+    pub(crate) fn places(&self) -> usize {
+        self.places.available_permits()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who calls.
 
+use std::net::IpAddr;
+
 use millrace_store::Kind;
 use uuid::Uuid;
 
@@ -11,6 +13,8 @@ use crate::token::Access;
 pub struct Caller {
     user: User,
     pub(super) token: Access,
+    /// Where they call from.
+    pub(super) from: IpAddr,
 }
 
 impl Caller {
@@ -38,13 +42,21 @@ impl Caller {
 }
 
 impl People {
-    /// Whom an access token stands for.
+    /// Whom an access token stands for that came from an address of the network.
     ///
     /// # Errors
     /// [`PeopleError::Unauthorized`] without a token, or with one that is bad, expired or revoked.
-    pub async fn caller(&self, token: Option<&str>) -> Result<Caller, PeopleError> {
+    pub async fn caller(&self, token: Option<&str>, from: IpAddr) -> Result<Caller, PeopleError> {
         let token = token.and_then(|token| self.core.tokens.read::<Access>(token));
-        let token = token.ok_or(PeopleError::Unauthorized)?;
+        self.whose(token.ok_or(PeopleError::Unauthorized)?, from).await
+    }
+
+    /// A caller as they are now: since they called, their token may have died, or their rights.
+    pub(super) async fn anew(&self, caller: &Caller) -> Result<Caller, PeopleError> {
+        self.whose(caller.token.clone(), caller.from).await
+    }
+
+    async fn whose(&self, token: Access, from: IpAddr) -> Result<Caller, PeopleError> {
         let person = self.person(token.sub).await?.ok_or(PeopleError::Unauthorized)?.value;
         if !person.user.is_active || person.generation != token.generation {
             return Err(PeopleError::Unauthorized);
@@ -53,7 +65,7 @@ impl People {
         if revoked.is_some() {
             return Err(PeopleError::Unauthorized);
         }
-        Ok(Caller { user: person.user, token })
+        Ok(Caller { user: person.user, token, from })
     }
 }
 

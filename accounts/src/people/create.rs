@@ -1,5 +1,7 @@
 //! Registering.
 
+use std::net::IpAddr;
+
 use millrace_schema::id::new_id;
 use millrace_store::Kind;
 
@@ -14,7 +16,7 @@ use crate::password::{Password, PasswordHash};
 use crate::retry::Tries;
 
 /// The body of a registration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct UserCreate {
     email: String,
     name: String,
@@ -65,6 +67,23 @@ impl UserCreate {
         fields.finish(read)
     }
 
+    pub(super) fn password(&self) -> Password {
+        self.password.clone()
+    }
+
+    pub(super) fn check_password(&self) -> Result<(), PeopleError> {
+        check_password(&self.password, &self.email, PasswordUse::Register)
+    }
+
+    /// What is granted of it, and who does it if it is not the user's own doing.
+    fn granted(self, admin: Option<&Caller>) -> Result<(Self, Option<Actor>), PeopleError> {
+        match admin {
+            Some(admin) => Ok((self, Some(admin.user().actor()))),
+            None if self.role == Role::Admin => Err(PeopleError::Forbidden),
+            None => Ok((self.without_grants(), None)),
+        }
+    }
+
     /// Registration is open, so it grants nothing.
     fn without_grants(self) -> Self {
         Self {
@@ -84,29 +103,56 @@ impl People {
     /// is as none.
     ///
     /// # Errors
-    /// 403 for `role: admin` without an admin's token, 400 for the password or a taken address.
-    pub async fn register(&self, token: Option<&str>, body: &[u8]) -> Result<User, PeopleError> {
+    /// 403 for `role: admin` without an admin's token, 400 for the password or a taken address,
+    /// 429 after too many from one address of the network.
+    pub async fn register(
+        &self,
+        token: Option<&str>,
+        body: &[u8],
+        from: IpAddr,
+    ) -> Result<User, PeopleError> {
         let create = UserCreate::parse(body)?;
-        let admin = match self.caller(token).await {
-            Ok(caller) => Some(caller).filter(Caller::is_admin),
-            Err(PeopleError::Unauthorized) => None,
-            Err(error) => return Err(error),
-        };
-        match admin {
-            Some(admin) => self.create(create, Some(admin.user().actor())).await,
-            None if create.role == Role::Admin => Err(PeopleError::Forbidden),
-            None => self.create(create.without_grants(), None).await,
+        create.clone().granted(self.admin(token, from).await?.as_ref())?;
+        let password = self.first_password(&create, from).await?;
+        // Who was an admin may be none any more: a thread may have been waited for long.
+        let (create, actor) = create.granted(self.admin(token, from).await?.as_ref())?;
+        self.create(create, password, actor).await
+    }
+
+    /// The admin of a token, if it is the good one of an admin.
+    async fn admin(
+        &self,
+        token: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Option<Caller>, PeopleError> {
+        match self.caller(token, from).await {
+            Ok(caller) => Ok(Some(caller).filter(Caller::is_admin)),
+            Err(PeopleError::Unauthorized) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn first_password(
+        &self,
+        create: &UserCreate,
+        from: IpAddr,
+    ) -> Result<PasswordHash, PeopleError> {
+        create.check_password()?;
+        // Before it is told whether the address is taken, so that not many are tried.
+        self.core.count_new(from).map_err(PeopleError::TooManyRequests)?;
+        if self.core.email_owner(&create.email).await?.is_some() {
+            return Err(PeopleError::RegisterEmailTaken);
+        }
+        Ok(self.core.hash_new(from, create.password()).await?)
     }
 
     /// Makes a user; without an actor it is their own doing.
     pub(super) async fn create(
         &self,
         create: UserCreate,
+        password: PasswordHash,
         actor: Option<Actor>,
     ) -> Result<User, PeopleError> {
-        check_password(&create.password, &create.email, PasswordUse::Register)?;
-        let password = self.core.passwords.hash(create.password.clone()).await?;
         let user = User {
             id: new_id(self.core.clock.now_us()),
             email: create.email,
@@ -140,7 +186,7 @@ impl People {
     ) -> Result<Option<User>, PeopleError> {
         let now_us = self.core.clock.now_us();
         let entry = Entry::new("create", actor, user.resource(), description).with_new(&user);
-        let row = self.core.audit.row(entry).await?;
+        let row = self.core.audit.row(entry.hiding(preferences::SECRETS)).await?;
         let owner = EmailOwner::User(user.id);
         let person =
             Person { user, password, generation: 0, created_us: now_us, updated_us: now_us };

@@ -6,14 +6,14 @@ use uuid::Uuid;
 use super::consent::{self, ConsentRow};
 use super::update::UserUpdate;
 use super::user::{Person, User};
-use super::{Caller, People, PeopleError, email};
+use super::{Caller, People, PeopleError, email, preferences};
 use crate::audit::Entry;
 use crate::documents::{self, Stored};
 use crate::retry::Tries;
 
-/// Counts the admins who were deleted: deletions of two admins at once must see each other, so
+/// Counts the admins who were deleted, deactivated or demoted: two at once must see each other, so
 /// that one stays.
-const DELETED_ADMINS: &str = "deleted_admins";
+const LOST_ADMINS: &str = "lost_admins";
 
 impl People {
     /// Deletes a user: the account and the consents go, all tokens die, the address is free
@@ -53,18 +53,21 @@ impl People {
         }
         let actor = caller.user().actor();
         let entry = Entry::new("delete", actor, user.resource(), "deleted").with_old(user);
-        let row = self.core.audit.row(entry).await?;
+        let row = self.core.audit.row(entry.hiding(preferences::SECRETS)).await?;
         Ok(self.core.store.change(changes, vec![row]).await?)
     }
 
-    /// What must not change meanwhile, so that the deletion of an admin leaves one who may act.
-    async fn another_admin_stays(&self, leaving: Uuid) -> Result<DocumentChange, PeopleError> {
-        let key = DELETED_ADMINS.to_owned();
+    /// What must not change meanwhile, so that the loss of an admin leaves one who may act.
+    pub(super) async fn another_admin_stays(
+        &self,
+        leaving: Uuid,
+    ) -> Result<DocumentChange, PeopleError> {
+        let key = LOST_ADMINS.to_owned();
         let store = &*self.core.store;
-        let count = documents::load::<u64>(store, Kind::Counter, DELETED_ADMINS).await?;
+        let count = documents::load::<u64>(store, Kind::Counter, LOST_ADMINS).await?;
         let all = documents::load_all::<Person>(store, Kind::User, "").await?;
         let mut others = all.iter().map(|(_, person)| &person.value.user);
-        if !others.any(|user| user.id != leaving && user.is_admin() && user.is_active) {
+        if !others.any(|user| user.id != leaving && user.is_active_admin()) {
             return Err(PeopleError::LastAdmin);
         }
         Ok(match count {

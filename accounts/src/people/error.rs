@@ -67,7 +67,7 @@ pub enum PeopleError {
     /// 404: there is no such user.
     #[error("there is no such user")]
     NotFound,
-    /// 409: nobody would be left who may do everything.
+    /// 409: nobody would stay who may do everything.
     #[error("the last admin stays")]
     LastAdmin,
     /// 429: too often.
@@ -129,7 +129,7 @@ impl PeopleError {
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
-            Self::LastAdmin => "The last admin cannot be deleted",
+            Self::LastAdmin => "The last admin cannot be deleted, deactivated or demoted",
             Self::TooManyRequests(_) => "Too Many Requests",
             Self::NotConfigured(_) => "Not Implemented",
             Self::Unavailable(_) => "Service Unavailable",
@@ -186,6 +186,7 @@ impl From<PasswordError> for PeopleError {
             PasswordError::Busy => {
                 Self::Unavailable("too many passwords are being checked; try again shortly")
             }
+            PasswordError::TooMany(wait) => Self::TooManyRequests(wait),
             PasswordError::Settings | PasswordError::Failed => {
                 tracing::error!(%error, "a password could not be hashed or checked");
                 Self::Internal
@@ -230,7 +231,12 @@ mod tests {
             (PeopleError::Unauthorized, 401, json!("Unauthorized"), None),
             (PeopleError::Forbidden, 403, json!("Forbidden"), None),
             (PeopleError::NotFound, 404, json!("Not Found"), None),
-            (PeopleError::LastAdmin, 409, json!("The last admin cannot be deleted"), None),
+            (
+                PeopleError::LastAdmin,
+                409,
+                json!("The last admin cannot be deleted, deactivated or demoted"),
+                None,
+            ),
             (PeopleError::TooManyRequests(wait), 429, json!("Too Many Requests"), Some(2)),
             (PeopleError::NotConfigured("it"), 501, json!("Not Implemented"), None),
             (PeopleError::Unavailable("away"), 503, json!("Service Unavailable"), Some(1)),

@@ -15,6 +15,9 @@ use crate::documents::{self, Stored};
 use crate::password::{PasswordHash, Verdict};
 use crate::token::Access;
 
+/// Seconds that a revocation outlives its token: a call may have begun before the token ended.
+const REVOCATION_OUTLIVES_S: i64 = 60;
+
 /// The answer to a login.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct AccessToken {
@@ -35,19 +38,16 @@ impl People {
     /// the network. An unknown user costs the same hash.
     ///
     /// # Errors
-    /// 400 for whatever is wrong with the credentials, 429 after too many of those.
+    /// 400 for whatever is wrong with the credentials, 429 after too many of those, or of all.
     pub async fn login(&self, form: &[u8], from: IpAddr) -> Result<AccessToken, PeopleError> {
         let LoginForm { username, password } = LoginForm::parse(form)?;
-        let now_us = self.core.clock.now_us();
-        let counted = self.core.logins.count(&username, from, now_us);
-        counted.map_err(PeopleError::TooManyRequests)?;
+        self.core.count_login(&username, from).map_err(PeopleError::TooManyRequests)?;
         let person = self.person_of(&username).await?;
         let known = person.as_ref().and_then(|person| person.value.password.clone());
         let verdict = match self.core.passwords.verify(password, known).await {
             Ok(verdict) => verdict,
             Err(error) => {
-                // Nothing was tried.
-                self.core.logins.forgive(&username, from);
+                self.core.forget_login(&username, from);
                 return Err(error.into());
             }
         };
@@ -105,12 +105,13 @@ impl People {
         let user = caller.user();
         let entry = Entry::new("logout", user.actor(), user.resource(), "signed out");
         let row = self.core.audit.row(entry).await?;
+        let end_s = caller.token.exp.saturating_add(REVOCATION_OUTLIVES_S);
         let revocation = DocumentChange {
             kind: Kind::Session,
             key: revocation_key(&caller.token),
             expect: Expect::Absent,
             text: Some("{}".to_owned()),
-            expires_us: Some(caller.token.exp.saturating_mul(US_PER_SECOND)),
+            expires_us: Some(end_s.saturating_mul(US_PER_SECOND)),
         };
         // What is there already was revoked by another call at the same time.
         self.core.store.change(vec![revocation], vec![row]).await?;

@@ -28,7 +28,8 @@ impl People {
         let hash = person.as_ref().and_then(|person| person.password.as_ref());
         let id = person.as_ref().map_or(Uuid::nil(), |person| person.user.id);
         let generation = person.as_ref().map_or(0, |person| person.generation);
-        let claims = Reset::new(&self.core.clock, id, fingerprint(hash), generation);
+        let fingerprint = fingerprint(hash, &email::key(&address));
+        let claims = Reset::new(&self.core.clock, id, fingerprint, generation);
         let token = self.core.tokens.sign(&claims)?;
         self.post(Purpose::Reset, address, person, token, is_wanted);
         Ok(())
@@ -83,8 +84,8 @@ impl People {
     /// dies.
     ///
     /// # Errors
-    /// 400 for the token or the password.
-    pub async fn reset_password(&self, body: &[u8]) -> Result<(), PeopleError> {
+    /// 400 for the token or the password, 429 after too many passwords.
+    pub async fn reset_password(&self, body: &[u8], from: IpAddr) -> Result<(), PeopleError> {
         let mut fields = Fields::parse(body)?;
         let token = fields.required("token", field::text);
         let password = fields.required("password", field::text);
@@ -92,8 +93,9 @@ impl People {
         let password = Password::new(password);
         let token = self.core.tokens.read::<Reset>(&token).ok_or(PeopleError::BadResetToken)?;
         let person = self.to_reset(&token).await?;
-        check_password(&password, &person.value.user.email, PasswordUse::Reset)?;
-        let hash = self.core.passwords.hash(password).await?;
+        let address = &person.value.user.email;
+        check_password(&password, address, PasswordUse::Reset)?;
+        let hash = self.core.hash(address, from, password).await?;
         let mut tries = Tries::default();
         loop {
             let Stored { version, value: mut person } = self.to_reset(&token).await?;
@@ -111,7 +113,10 @@ impl People {
         let person = self.person(token.sub).await?.filter(|person| person.value.user.is_active);
         person
             .filter(|person| person.value.generation == token.generation)
-            .filter(|person| fingerprint(person.value.password.as_ref()) == token.fingerprint)
+            .filter(|Stored { value, .. }| {
+                let address = email::key(&value.user.email);
+                fingerprint(value.password.as_ref(), &address) == token.fingerprint
+            })
             .ok_or(PeopleError::BadResetToken)
     }
 

@@ -1,7 +1,7 @@
 //! What the operator does at the command line, without a caller.
 
 use super::create::UserCreate;
-use super::update::{Power, UserUpdate};
+use super::update::{By, UserUpdate};
 use super::user::User;
 use super::{People, PeopleError};
 use crate::audit::Actor;
@@ -13,7 +13,10 @@ impl People {
     /// # Errors
     /// As [`People::register`] for an admin.
     pub async fn create_as_operator(&self, body: &[u8]) -> Result<User, PeopleError> {
-        self.create(UserCreate::parse(body)?, Some(Actor::Operator)).await
+        let create = UserCreate::parse(body)?;
+        create.check_password()?;
+        let password = self.core.passwords.hash(create.password()).await?;
+        self.create(create, password, Some(Actor::Operator)).await
     }
 
     /// Deactivates the user of an address; every token dies.
@@ -42,6 +45,6 @@ impl People {
         update: UserUpdate,
     ) -> Result<User, PeopleError> {
         let person = self.person_of(address).await?.ok_or(PeopleError::NotFound)?;
-        self.update(Actor::Operator, Power::Admin, person.value.user.id, update).await
+        self.update(By::Operator, person.value.user.id, update).await
     }
 }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::field::{self, Loc, Wrong};
 
+/// Where a user's preferences may hold secrets, such as the URL of a webhook.
+pub(super) const SECRETS: [&str; 2] = ["preferences", "notification_methods_data"];
+
 /// An object of preferences.
 pub(crate) type Preferences = Map<String, Value>;
 

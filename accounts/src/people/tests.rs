@@ -30,7 +30,7 @@ async fn registration_grants_nothing_without_an_admin() {
         "permissions": {"admin": ["budget"]}, "preferences": {"etc": {"language": "en"}},
     });
     let granting = changed(&new_user("User@Example.com"), grants.clone());
-    let user = place.people.register(None, &granting).await.unwrap();
+    let user = place.people.register(None, &granting, HERE).await.unwrap();
     let mut expected = json!({
         "id": user.id, "email": "User@Example.com", "name": "Somebody", "role": "advertiser",
         "budget": 0, "credit": 0, "campaign_count": 0, "creative_count": 0, "placement_count": 0,
@@ -42,13 +42,13 @@ async fn registration_grants_nothing_without_an_admin() {
     assert_eq!(json, expected);
 
     let admins = changed(&new_user("b@example.com"), json!({"role": "admin"}));
-    let result = place.people.register(None, &admins).await;
+    let result = place.people.register(None, &admins, HERE).await;
     assert_eq!(result.unwrap_err(), PeopleError::Forbidden);
 
     place.admin("admin@example.com").await;
     let token = place.token("admin@example.com").await;
     let granting = changed(&granting, json!({"email": "c@example.com", "role": "admin"}));
-    let user = place.people.register(Some(&token), &granting).await.unwrap();
+    let user = place.people.register(Some(&token), &granting, HERE).await.unwrap();
     assert!(user.is_superuser && user.is_verified && !user.is_active && user.is_admin());
     assert_eq!((user.budget.to_string(), user.credit.to_string()), ("5".into(), "6.5".into()));
     assert_eq!(user.permissions["admin"], ["budget"]);
@@ -73,7 +73,7 @@ async fn a_registration_is_refused_field_by_field() {
         (r#"["body","is_active"]"#, "bool_type"),
         (r#"["body","preferences","etc","language"]"#, "string_type"),
     ];
-    let found = refused(place.people.register(None, &body(&given)).await);
+    let found = refused(place.people.register(None, &body(&given), HERE).await);
     let expected: Vec<_> = expected.map(|(path, kind)| (path.to_owned(), kind)).to_vec();
     assert_eq!(found, expected);
 }
@@ -84,12 +84,12 @@ async fn a_password_is_checked_before_the_address() {
     place.user("taken@example.com").await;
     for password in ["short", "Taken@example.com", &"x".repeat(1_025)] {
         let given = changed(&new_user("taken@example.com"), json!({"password": password}));
-        let error = place.people.register(None, &given).await.unwrap_err();
+        let error = place.people.register(None, &given, HERE).await.unwrap_err();
         let at = PasswordUse::Register;
         assert!(matches!(error, PeopleError::InvalidPassword { at: a, .. } if a == at));
     }
     let again = new_user("TAKEN@example.com");
-    let error = place.people.register(None, &again).await.unwrap_err();
+    let error = place.people.register(None, &again, HERE).await.unwrap_err();
     assert_eq!(error, PeopleError::RegisterEmailTaken);
 }
 
@@ -100,7 +100,7 @@ async fn of_a_hundred_registrations_of_one_address_one_wins() {
         .map(|n| {
             let people = Arc::clone(&place.people);
             let email = if n % 2 == 0 { "one@example.com" } else { "ONE@example.com" };
-            tokio::spawn(async move { people.register(None, &new_user(email)).await })
+            tokio::spawn(async move { people.register(None, &new_user(email), HERE).await })
         })
         .collect();
     let (mut won, mut lost) = (0, 0);
@@ -123,13 +123,13 @@ async fn a_token_dies_with_logout_deactivation_password_change_and_deletion() {
     let admin = place.admin("admin@example.com").await;
     let user = place.user("u@example.com").await;
     let people = &place.people;
-    let is_good = async |token: &str| people.caller(Some(token)).await.is_ok();
+    let is_good = async |token: &str| people.caller(Some(token), HERE).await.is_ok();
 
     let (first, second) = (place.token("u@example.com").await, place.token("u@example.com").await);
-    people.logout(&people.caller(Some(&first)).await.unwrap()).await.unwrap();
+    people.logout(&people.caller(Some(&first), HERE).await.unwrap()).await.unwrap();
     assert!(!is_good(&first).await && is_good(&second).await);
 
-    let caller = people.caller(Some(&second)).await.unwrap();
+    let caller = people.caller(Some(&second), HERE).await.unwrap();
     let change = json!({"password": "another horse"});
     people.update_info(&caller, &body(&change)).await.unwrap();
     assert!(!is_good(&second).await);
@@ -153,17 +153,86 @@ async fn a_token_dies_with_logout_deactivation_password_change_and_deletion() {
     assert_eq!(boss.user().id, admin.id);
 }
 
+/// Ends every token of a user, without a password.
+async fn end_tokens(place: &Place, boss: &Caller, id: Uuid) {
+    for is_active in [false, true] {
+        let change = json!({"id": id, "is_active": is_active});
+        place.people.update_info(boss, &body(&change)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_dies_while_a_thread_is_waited_for_changes_nothing() {
+    let place = Place::new();
+    place.admin("admin@example.com").await;
+    let boss = place.caller("admin@example.com").await;
+    let victim = place.user("u@example.com").await.id;
+    let thief = place.caller("u@example.com").await;
+    let people = Arc::clone(&place.people);
+    let change = body(&json!({"password": "another horse"}));
+    let call = async move { people.update_info(&thief, &change).await };
+    let result = place.meanwhile(call, end_tokens(&place, &boss, victim)).await;
+    assert_eq!(result.unwrap_err(), PeopleError::Unauthorized);
+    place.token("u@example.com").await;
+}
+
+#[tokio::test]
+async fn what_an_admin_asked_for_is_not_done_when_they_are_none_after_the_wait() {
+    let place = Place::new();
+    place.admin("admin@example.com").await;
+    let boss = place.caller("admin@example.com").await;
+    let fallen = changed(&new_user("fallen@example.com"), json!({"is_superuser": true}));
+    let fallen = place.people.create_as_operator(&fallen).await.unwrap();
+    let caller = place.caller("fallen@example.com").await;
+    let token = place.token("fallen@example.com").await;
+    let to = async |is_superuser: bool| {
+        let change = json!({"id": fallen.id, "is_superuser": is_superuser});
+        place.people.update_info(&boss, &body(&change)).await.unwrap();
+    };
+
+    let people = Arc::clone(&place.people);
+    let change = body(&json!({"id": boss.user().id, "password": "another horse"}));
+    let call = async move { people.update_info(&caller, &change).await };
+    let result = place.meanwhile(call, to(false)).await;
+    assert_eq!(result.unwrap_err(), PeopleError::Forbidden);
+    place.token("admin@example.com").await;
+
+    for (role, is_made) in [("advertiser", true), ("admin", false)] {
+        to(true).await;
+        let grants = json!({"is_superuser": true, "role": role});
+        let new = changed(&new_user(&format!("new-{role}@example.com")), grants);
+        let (people, token) = (Arc::clone(&place.people), token.clone());
+        let call = async move { people.register(Some(&token), &new, HERE).await };
+        let made = place.meanwhile(call, to(false)).await;
+        assert_eq!(made.is_ok_and(|user| !user.is_superuser), is_made);
+    }
+}
+
+#[tokio::test]
+async fn a_taken_address_is_refused_before_a_password_is_hashed() {
+    let place = Place::new();
+    place.user("taken@example.com").await;
+    place.user("u@example.com").await;
+    let caller = place.caller("u@example.com").await;
+    let _held = place.core.passwords.hold();
+    let change = body(&json!({"email": "Taken@example.com", "password": "another horse"}));
+    let changed = place.people.update_info(&caller, &change).await;
+    assert_eq!(changed.unwrap_err(), PeopleError::UpdateEmailTaken);
+    let again = place.people.register(None, &new_user("taken@example.com"), HERE).await;
+    assert_eq!(again.unwrap_err(), PeopleError::RegisterEmailTaken);
+}
+
 #[tokio::test]
 async fn an_access_token_ends_after_an_hour() {
     let place = Place::new();
     place.user("u@example.com").await;
     let token = place.token("u@example.com").await;
     place.clock.advance_s(3_599);
-    assert!(place.people.caller(Some(&token)).await.is_ok());
+    assert!(place.people.caller(Some(&token), HERE).await.is_ok());
     place.clock.advance_s(1);
-    let error = place.people.caller(Some(&token)).await.unwrap_err();
+    let error = place.people.caller(Some(&token), HERE).await.unwrap_err();
     assert_eq!(error, PeopleError::Unauthorized);
-    assert_eq!(place.people.caller(None).await.unwrap_err(), PeopleError::Unauthorized);
+    assert_eq!(place.people.caller(None, HERE).await.unwrap_err(), PeopleError::Unauthorized);
 }
 
 #[tokio::test]
@@ -189,6 +258,78 @@ async fn only_failed_logins_are_limited_by_account_and_by_address() {
     assert_eq!(error.retry_after_s(), Some(60));
     place.clock.advance_s(60);
     place.token("u@example.com").await;
+}
+
+/// Few passwords are hashed for an account, and these for an address.
+fn few_hashes(per_account: u32, per_address: u32) -> Place {
+    let rate = |burst| Rate { burst, period: Duration::from_secs(60) };
+    let (hashes_per_account, hashes_per_address) = (rate(per_account), rate(per_address));
+    let limits = Limits { hashes_per_account, hashes_per_address, ..Limits::default() };
+    Place::with(Settings { limits, ..settings() }, |_| None)
+}
+
+#[tokio::test]
+async fn right_logins_and_changes_of_a_password_are_limited_by_account() {
+    let place = few_hashes(3, 100);
+    place.user("u@example.com").await;
+    place.user("other@example.com").await;
+    place.token("u@example.com").await;
+    let caller = place.caller("u@example.com").await;
+    let change = body(&json!({"password": PASSWORD}));
+    place.people.update_info(&caller, &change).await.unwrap();
+    let login = place.people.login(&form("U@example.com", PASSWORD), HERE).await;
+    assert_eq!(login.unwrap_err().retry_after_s(), Some(60));
+    place.token("other@example.com").await;
+    place.clock.advance_s(60);
+    let caller = place.caller("u@example.com").await;
+    let error = place.people.update_info(&caller, &change).await.unwrap_err();
+    assert_eq!((error.status(), error.retry_after_s()), (429, Some(60)));
+    let other = body(&json!({"name": "Another name"}));
+    place.people.update_info(&caller, &other).await.unwrap();
+}
+
+#[tokio::test]
+async fn registrations_are_limited_by_address_whether_the_e_mail_is_taken_or_not() {
+    let place = few_hashes(1, 2);
+    place.user("u@example.com").await;
+    let register = async |email: &str, from: &str| {
+        let from = from.parse().unwrap();
+        place.people.register(None, &new_user(email), from).await.map_err(|error| error.status())
+    };
+    assert_eq!(register("u@example.com", "127.0.0.1").await, Err(400));
+    assert_eq!(register("u@example.com", "127.0.0.1").await, Err(429));
+    assert_eq!(register("v@example.com", "127.0.0.1").await, Err(429));
+    assert!(register("v@example.com", "192.0.2.1").await.is_ok());
+}
+
+#[tokio::test]
+async fn what_finds_no_place_to_wait_uses_up_nothing() {
+    let rate = |burst| Rate { burst, period: Duration::from_secs(60) };
+    let limits = Limits {
+        hashes_per_account: rate(3),
+        hashes_per_address: rate(4),
+        logins_per_account: rate(1),
+        ..Limits::default()
+    };
+    let passwords = crate::PasswordSettings { queue: 0, threads: 1, ..settings().passwords };
+    let place = Place::with(Settings { limits, passwords, ..settings() }, |_| None);
+    place.user("u@example.com").await;
+    let caller = place.caller("u@example.com").await;
+    let people = Arc::clone(&place.people);
+    let change = body(&json!({"password": PASSWORD}));
+    let again = change.clone();
+    let busy = async {
+        for _ in 0..5 {
+            let login = place.people.login(&form("u@example.com", PASSWORD), HERE).await;
+            let change = place.people.update_info(&caller, &change).await;
+            let register = place.people.register(None, &new_user("v@example.com"), HERE).await;
+            let statuses = [login.map(drop), change.map(drop), register.map(drop)];
+            assert_eq!(statuses.map(|result| result.unwrap_err().status()), [503; 3]);
+        }
+    };
+    let waiting = caller.clone();
+    let call = async move { people.update_info(&waiting, &again).await };
+    place.meanwhile(call, busy).await.unwrap();
 }
 
 #[tokio::test]
@@ -244,7 +385,7 @@ async fn the_owner_may_write_back_what_they_read() {
 async fn a_name_is_checked_only_when_it_changes() {
     let place = Place::new();
     let short = changed(&new_user("u@example.com"), json!({"name": "abc"}));
-    place.people.register(None, &short).await.unwrap();
+    place.people.register(None, &short, HERE).await.unwrap();
     let caller = place.caller("u@example.com").await;
     let update =
         async |name: &str| place.people.update_info(&caller, &body(&json!({"name": name}))).await;
@@ -308,7 +449,7 @@ async fn budgets_are_changed_by_admins_and_entitled_retailers() {
     let boss = place.caller("admin@example.com").await;
     let advertiser = place.user("adv@example.com").await.id;
     let retail = changed(&new_user("shop@example.com"), json!({"role": "retailer"}));
-    let shop = place.people.register(None, &retail).await.unwrap().id;
+    let shop = place.people.register(None, &retail, HERE).await.unwrap().id;
     let caller = place.caller("shop@example.com").await;
     let change = |id: Uuid| body(&json!({"id": id, "budget": 10.25, "credit": 1, "name": "x"}));
     let error = place.people.update_budget(&caller, &change(advertiser)).await.unwrap_err();
@@ -344,6 +485,49 @@ async fn the_last_admin_stays_even_when_two_delete_each_other() {
     let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     assert_eq!(errors, [PeopleError::LastAdmin]);
     assert_eq!(place.people.all_users().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_admin_stays_active_when_two_deactivate_or_demote_each_other() {
+    for change in [json!({"is_active": false}), json!({"is_superuser": false})] {
+        let place = Place::new();
+        let mut calls = Vec::new();
+        for email in ["a@example.com", "b@example.com"] {
+            let superuser = changed(&new_user(email), json!({"is_superuser": true}));
+            let id = place.people.create_as_operator(&superuser).await.unwrap().id;
+            calls.push((place.caller(email).await, id));
+        }
+        let ids = [calls[1].1, calls[0].1];
+        let tasks = calls.into_iter().zip(ids).map(|((caller, _), id)| {
+            let change = changed(&body(&change), json!({"id": id}));
+            let people = Arc::clone(&place.people);
+            tokio::spawn(async move { people.update_info(&caller, &change).await })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for task in tasks {
+            let _ = task.await.unwrap();
+        }
+        let all = place.people.all_users().await.unwrap();
+        assert_eq!(all.iter().filter(|user| user.is_active_admin()).count(), 1, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_admin_neither_deactivates_nor_demotes_themselves() {
+    let place = Place::new();
+    let first = changed(&new_user("a@example.com"), json!({"is_superuser": true}));
+    place.people.create_as_operator(&first).await.unwrap();
+    let second = place.admin("b@example.com").await.id;
+    let boss = place.caller("a@example.com").await;
+    let update = async |change: Value| place.people.update_info(&boss, &body(&change)).await;
+    update(json!({"id": second, "is_active": false})).await.unwrap();
+    for change in [json!({"is_active": false}), json!({"is_superuser": false})] {
+        assert_eq!(update(change).await.unwrap_err(), PeopleError::LastAdmin);
+    }
+    update(json!({"id": second, "is_active": true})).await.unwrap();
+    update(json!({"is_superuser": false})).await.unwrap();
+    // The operator can make another.
+    place.people.deactivate_as_operator("b@example.com").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -435,7 +619,7 @@ async fn a_reset_token_is_good_once_and_ends_every_session() {
     let place = Place::new();
     let english =
         changed(&new_user("u@example.com"), json!({"preferences": {"etc": {"language": "en"}}}));
-    place.people.register(None, &english).await.unwrap();
+    place.people.register(None, &english, HERE).await.unwrap();
     let access = place.token("u@example.com").await;
     let ask = |email: &str| body(&json!({"email": email}));
     place.people.forgot_password(&ask("nobody@example.com"), HERE).await.unwrap();
@@ -446,16 +630,16 @@ async fn a_reset_token_is_good_once_and_ends_every_session() {
     let token = token_of(&mails[0]);
     let reset = async |password: &str| {
         let given = json!({"token": token, "password": password});
-        place.people.reset_password(&body(&given)).await
+        place.people.reset_password(&body(&given), HERE).await
     };
     let refused = reset("short").await.unwrap_err();
     assert!(matches!(refused, PeopleError::InvalidPassword { at: PasswordUse::Reset, .. }));
     reset("another horse").await.unwrap();
     assert_eq!(reset("third horse!").await.unwrap_err(), PeopleError::BadResetToken);
-    assert!(place.people.caller(Some(&access)).await.is_err());
+    assert!(place.people.caller(Some(&access), HERE).await.is_err());
     place.people.login(&form("u@example.com", "another horse"), HERE).await.unwrap();
     let bad = body(&json!({"token": access, "password": PASSWORD}));
-    let bad = place.people.reset_password(&bad).await;
+    let bad = place.people.reset_password(&bad, HERE).await;
     assert_eq!(bad.unwrap_err(), PeopleError::BadResetToken, "a token of another kind");
 }
 
@@ -471,6 +655,40 @@ async fn mailed_tokens_die_with_all_others() {
     place.people.update_info(&caller, &body(&change)).await.unwrap();
     let verified = place.people.verify(&body(&json!({"token": token}))).await;
     assert_eq!(verified.unwrap_err(), PeopleError::BadVerifyToken);
+}
+
+#[tokio::test]
+async fn a_reset_token_is_good_only_for_the_address_it_was_sent_to() {
+    let place = Place::new();
+    let english = json!({"preferences": {"etc": {"language": "en"}}});
+    let english = changed(&new_user("u@example.com"), english);
+    place.people.register(None, &english, HERE).await.unwrap();
+    let caller = place.caller("u@example.com").await;
+    let ask = body(&json!({"email": "u@example.com"}));
+    place.people.forgot_password(&ask, HERE).await.unwrap();
+    let token = token_of(&mails(&place, 1).await[0]);
+    let reset = body(&json!({"token": token, "password": "another horse"}));
+    let update = async |email: &str| {
+        place.people.update_info(&caller, &body(&json!({"email": email}))).await.unwrap()
+    };
+    update("v@example.com").await;
+    let result = place.people.reset_password(&reset, HERE).await;
+    assert_eq!(result.unwrap_err(), PeopleError::BadResetToken);
+    update("U@example.com").await;
+    place.people.reset_password(&reset, HERE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revocation_outlives_its_token() {
+    let place = Place::new();
+    // The token ends now for the store, which goes by the clock on the wall.
+    place.clock.advance_s(-3_600);
+    place.user("u@example.com").await;
+    let token = place.token("u@example.com").await;
+    let caller = place.people.caller(Some(&token), HERE).await.unwrap();
+    place.people.logout(&caller).await.unwrap();
+    let after = place.people.caller(Some(&token), HERE).await;
+    assert_eq!(after.unwrap_err(), PeopleError::Unauthorized);
 }
 
 #[tokio::test]
@@ -536,6 +754,33 @@ async fn every_change_is_in_the_audit_log_without_secrets() {
 }
 
 #[tokio::test]
+async fn where_a_user_is_notified_is_in_no_audit_entry() {
+    let place = Place::new();
+    place.admin("admin@example.com").await;
+    let boss = place.caller("admin@example.com").await;
+    let to = |data: Value| json!({"preferences": {"notification_methods_data": data}});
+    let first = to(json!({"slack": "https://hooks.example.com/s3cret-1"}));
+    let user = changed(&new_user("u@example.com"), first);
+    let user = place.people.register(None, &user, HERE).await.unwrap();
+    let second = to(json!({"slack": "https://hooks.example.com/s3cret-2", "own": ["s3cret-3"]}));
+    let second = changed(&body(&second), json!({"id": user.id}));
+    let shown = place.people.update_info(&boss, &second).await.unwrap();
+    assert!(shown.preferences["notification_methods_data"]["slack"] != "***");
+    place.people.delete_user(&boss, &body(&json!({"id": user.id}))).await.unwrap();
+    let logs = place.people.logs(&boss, &[]).await.unwrap();
+    assert!(!serde_json::to_string(&logs).unwrap().contains("s3cret"));
+    let preferences = |of: &crate::audit::Values| -> Value {
+        serde_json::from_str(of["preferences"].get()).unwrap()
+    };
+    let (old, new) = (preferences(&logs[1].old_value), preferences(&logs[1].new_value));
+    assert_eq!(old["notification_methods_data"], json!({"slack": "***", "sms": ""}));
+    let expected = json!({"slack": "***", "sms": "", "own": "***"});
+    assert_eq!(new["notification_methods_data"], expected);
+    assert_eq!(new["etc"]["language"], "ko", "what is no secret is shown");
+    assert_eq!(preferences(&logs[0].old_value)["notification_methods_data"], expected);
+}
+
+#[tokio::test]
 async fn users_are_listed_by_id_and_role() {
     let place = Place::new();
     let admin = place.admin("admin@example.com").await;
@@ -574,8 +819,14 @@ async fn projects_and_keys_are_in_the_audit_log_too() {
     accounts.create_project("shop", "Shop").await.unwrap();
     assert!(accounts.create_project("shop", "Shop").await.is_err());
     let key = accounts.create_key("shop", &crate::Scope::ALL, None).await.unwrap();
-    accounts.revoke_key(key.key.id).await.unwrap();
+    for _ in 0..2 {
+        accounts.revoke_key(key.key.id).await.unwrap();
+    }
     let logs = place.people.logs(&boss, &[]).await.unwrap();
+    let revoked = accounts.keys(None).await.unwrap()[0].revoked_us.unwrap();
+    assert_eq!(logs[0].old_value["revoked_us"].get(), "null");
+    assert_eq!(logs[0].new_value["revoked_us"].get(), revoked.to_string());
+    assert_eq!(logs[0].new_value.len(), 1, "only what differs");
     let resources: Vec<&str> =
         logs.iter().take(3).map(|entry| entry.affected_resource.as_str()).collect();
     let of_key = format!("key:{}", key.key.id);

@@ -123,6 +123,30 @@ fn put<T: Clone>(into: &mut T, value: &Option<T>) {
     }
 }
 
+/// Who changes a user.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By<'c> {
+    /// Whoever runs the installation.
+    Operator,
+    /// A caller, what they may of themselves or others.
+    Info(&'c Caller),
+    /// A caller, the money of others.
+    Budget(&'c Caller),
+}
+
+impl By<'_> {
+    const fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Operator => None,
+            Self::Info(caller) | Self::Budget(caller) => Some(caller),
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        self.caller().map_or(Actor::Operator, |caller| caller.user().actor())
+    }
+}
+
 /// Who may change what of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Power {
@@ -134,18 +158,41 @@ pub(super) enum Power {
     Budgets,
 }
 
+impl Power {
+    /// What who has it is told of a user who is not there.
+    const fn unknown(self) -> PeopleError {
+        match self {
+            Self::Budgets => PeopleError::Forbidden,
+            Self::Admin | Self::Own => PeopleError::NotFound,
+        }
+    }
+}
+
+impl Caller {
+    fn power_over(&self, id: Uuid) -> Result<Power, PeopleError> {
+        self.must_be_admin_or(id)?;
+        Ok(if self.is_admin() { Power::Admin } else { Power::Own })
+    }
+
+    fn power_over_budgets(&self) -> Result<Power, PeopleError> {
+        match self.user() {
+            user if user.is_admin() => Ok(Power::Admin),
+            user if user.may_change_budgets() => Ok(Power::Budgets),
+            _ => Err(PeopleError::Forbidden),
+        }
+    }
+}
+
 impl People {
     /// Changes a user: themselves, or anyone if the caller is an admin.
     ///
     /// # Errors
-    /// 403 for another's id or for what only admins change, 400 for the password or a taken
-    /// address.
+    /// 401 when the token died meanwhile, 403 for another's id or for what only admins change, 400
+    /// for the password or a taken address, 409 when no admin would stay, 429 after too many
+    /// passwords.
     pub async fn update_info(&self, caller: &Caller, body: &[u8]) -> Result<User, PeopleError> {
         let (id, update) = UserUpdate::parse(body)?;
-        let id = id.unwrap_or(caller.id());
-        caller.must_be_admin_or(id)?;
-        let power = if caller.is_admin() { Power::Admin } else { Power::Own };
-        self.update(caller.user().actor(), power, id, update).await
+        self.update(By::Info(caller), id.unwrap_or(caller.id()), update).await
     }
 
     /// Changes the budget and credit of a user; the rest of the body changes nothing.
@@ -153,61 +200,77 @@ impl People {
     /// # Errors
     /// 403 unless the caller is an admin, or has the right and the user is an advertiser.
     pub async fn update_budget(&self, caller: &Caller, body: &[u8]) -> Result<User, PeopleError> {
-        let power = match caller.user() {
-            user if user.is_admin() => Power::Admin,
-            user if user.may_change_budgets() => Power::Budgets,
-            _ => return Err(PeopleError::Forbidden),
-        };
+        caller.power_over_budgets()?;
         let (id, update) = UserUpdate::parse_with_id(body)?;
-        self.update(caller.user().actor(), power, id, update.only_money()).await
+        self.update(By::Budget(caller), id, update.only_money()).await
     }
 
     pub(super) async fn update(
         &self,
-        actor: Actor,
-        power: Power,
+        by: By<'_>,
         id: Uuid,
         update: UserUpdate,
     ) -> Result<User, PeopleError> {
-        let unknown = match power {
-            Power::Budgets => PeopleError::Forbidden,
-            Power::Admin | Power::Own => PeopleError::NotFound,
-        };
         let mut hash = None;
         let mut tries = Tries::default();
         loop {
-            let person = self.person(id).await?.ok_or_else(|| unknown.clone())?;
+            // Read before the right is looked at: whose own token dies after that changes the
+            // version.
+            let person = self.person(id).await?;
+            let power = self.power(by, id).await?;
+            let person = person.ok_or_else(|| power.unknown())?;
             let user = changed(&person.value.user, power, &update)?;
             if let (Some(password), None) = (&update.password, &hash) {
                 check_password(password, &user.email, PasswordUse::Update)?;
-                hash = Some(self.core.passwords.hash(password.clone()).await?);
+                self.must_be_free(&person.value.user, &user).await?;
+                hash = Some(self.hash_by(by, password.clone()).await?);
+                // A thread may have been waited for long.
+                continue;
             }
             if user == person.value.user && hash.is_none() {
                 return Ok(user);
             }
-            if self.keep(&actor, person, &user, hash.clone()).await? {
+            if self.keep(by, person, &user, hash.clone()).await? {
                 return Ok(user);
             }
             tries.again().await?;
         }
     }
 
+    /// What they may change of a user now.
+    async fn power(&self, by: By<'_>, id: Uuid) -> Result<Power, PeopleError> {
+        match by {
+            By::Operator => Ok(Power::Admin),
+            By::Info(caller) => self.anew(caller).await?.power_over(id),
+            By::Budget(caller) => self.anew(caller).await?.power_over_budgets(),
+        }
+    }
+
+    async fn hash_by(&self, by: By<'_>, password: Password) -> Result<PasswordHash, PeopleError> {
+        Ok(match by.caller() {
+            Some(caller) => self.core.hash(&caller.user().email, caller.from, password).await?,
+            None => self.core.passwords.hash(password).await?,
+        })
+    }
+
     /// Keeps a changed user; `false`: something was changed meanwhile.
     async fn keep(
         &self,
-        actor: &Actor,
+        by: By<'_>,
         stored: Stored<Person>,
         user: &User,
         password: Option<PasswordHash>,
     ) -> Result<bool, PeopleError> {
         let old = stored.value.user.clone();
-        let mut changes = match self.move_email(&old, user).await? {
-            Some(changes) => changes,
-            None => return Ok(false),
-        };
+        let Some(mut changes) = self.move_email(&old, user).await? else { return Ok(false) };
+        // The operator can make another.
+        if by.caller().is_some() && old.is_active_admin() && !user.is_active_admin() {
+            changes.push(self.another_admin_stays(user.id).await?);
+        }
         let what = if password.is_some() { "changed, the password too" } else { "changed" };
-        let entry = Entry::new("update", actor.clone(), user.resource(), what);
-        let row = self.core.audit.row(entry.with_difference(&old, user)).await?;
+        let entry = Entry::new("update", by.actor(), user.resource(), what);
+        let entry = entry.with_difference(&old, user).hiding(preferences::SECRETS);
+        let row = self.core.audit.row(entry).await?;
         let mut person = Person { user: user.clone(), ..stored.value };
         if let Some(password) = password {
             person.set_password(password);
@@ -232,15 +295,22 @@ impl People {
         if old_key == new_key {
             return Ok(Some(Vec::new()));
         }
-        if self.core.email_owner(&new.email).await?.is_some() {
-            return Err(PeopleError::UpdateEmailTaken);
-        }
+        self.must_be_free(old, new).await?;
         let Some(held) = self.core.email_owner(&old.email).await? else { return Ok(None) };
         let changes = vec![
             documents::remove(Kind::Email, old_key, held.version),
             documents::create(Kind::Email, new_key, &EmailOwner::User(old.id))?,
         ];
         Ok(Some(changes))
+    }
+
+    /// Another address must be nobody's.
+    async fn must_be_free(&self, old: &User, new: &User) -> Result<(), PeopleError> {
+        let is_same = email::key(&old.email) == email::key(&new.email);
+        if !is_same && self.core.email_owner(&new.email).await?.is_some() {
+            return Err(PeopleError::UpdateEmailTaken);
+        }
+        Ok(())
     }
 }
 

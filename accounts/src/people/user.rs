@@ -87,6 +87,11 @@ impl User {
         self.is_superuser || self.role == Role::Admin
     }
 
+    /// Whether they may do everything, and may sign in to do it.
+    pub(super) fn is_active_admin(&self) -> bool {
+        self.is_active && self.is_admin()
+    }
+
     /// Whether they may change the budgets of advertisers.
     pub(crate) fn may_change_budgets(&self) -> bool {
         let has_right = |rights: &Vec<String>| rights.iter().any(|right| right == "budget");

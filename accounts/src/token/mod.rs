@@ -84,7 +84,7 @@ claims!(
     /// A user may set a new password.
     Reset, "millrace-reset", HOUR_S, {
         sub: Uuid,
-        /// Of the password hash that is to be replaced.
+        /// Of the password hash that is to be replaced, and of the address it was sent to.
         fingerprint: String,
         /// As of [`Access`].
         generation: u64,
@@ -193,11 +193,12 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// What binds a token to a password, or to having none. It says nothing about the password: the
-/// hash is salted and itself unknown.
-pub(crate) fn fingerprint(hash: Option<&PasswordHash>) -> String {
-    let bytes = hash.map(PasswordHash::as_bytes).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
+/// What binds a token to a password, or to having none, and to an address in lower case. It says
+/// nothing about the password: the hash is salted and itself unknown.
+pub(crate) fn fingerprint(hash: Option<&PasswordHash>, email: &str) -> String {
+    let hash = hash.map(PasswordHash::as_bytes).unwrap_or_default();
+    let bytes = [hash, b"\0", email.as_bytes()].concat();
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, &bytes))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) async fn forgot_password(people: &People, mut request: PersonRequest<
 
 pub(super) async fn reset_password(people: &People, mut request: PersonRequest<'_>) -> Answer {
     let body = request.body().await?;
-    people.reset_password(&body.bytes).await?;
+    people.reset_password(&body.bytes, request.address()).await?;
     Ok(response::null(StatusCode::OK))
 }
 

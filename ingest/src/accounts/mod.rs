@@ -57,5 +57,5 @@ async fn caller_and_body(
 
 /// Who calls.
 async fn caller(people: &People, request: &PersonRequest<'_>) -> Result<Caller, PeopleError> {
-    people.caller(request.bearer()).await
+    people.caller(request.bearer(), request.address()).await
 }

@@ -9,7 +9,7 @@ use crate::response;
 
 pub(super) async fn register(people: &People, mut request: PersonRequest<'_>) -> Answer {
     let body = request.body().await?;
-    let user = people.register(request.bearer(), &body.bytes).await?;
+    let user = people.register(request.bearer(), &body.bytes, request.address()).await?;
     Ok(response::json(StatusCode::CREATED, &user))
 }
 

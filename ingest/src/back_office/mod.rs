@@ -59,7 +59,7 @@ async fn caller(
     office: &BackOffice,
     request: &PersonRequest<'_>,
 ) -> Result<BackOfficeCaller, BackOfficeError> {
-    office.caller(request.bearer(), request.header(X_SESSION_TOKEN)).await
+    office.caller(request.bearer(), request.header(X_SESSION_TOKEN), request.address()).await
 }
 
 /// The body, which must say that it is JSON.

@@ -350,7 +350,11 @@ async fn admins_list_and_delete_users() {
     let call = "DELETE /users";
     assert_refused(&fixture.ask(call, &own, &json!({"id": id})).await, 403, &forbidden);
     let answer = fixture.ask(call, &admin, &json!({"id": me["id"]})).await;
-    assert_refused(&answer, 409, &json!("The last admin cannot be deleted"));
+    assert_refused(
+        &answer,
+        409,
+        &json!("The last admin cannot be deleted, deactivated or demoted"),
+    );
     let answer = fixture.ask(call, &admin, &json!({"id": id})).await;
     assert_eq!((answer.status, answer.json()), (200, user.clone()));
     let answer = fixture.ask(call, &admin, &json!({"id": id})).await;

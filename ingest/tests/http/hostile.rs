@@ -94,6 +94,8 @@ async fn fixture() -> (Fixture, String) {
     let limits = Limits {
         logins_per_account: often,
         logins_per_address: often,
+        hashes_per_account: often,
+        hashes_per_address: often,
         mails_per_account: often,
         mails_per_address: often,
     };

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use millrace_accounts::Role;
+use millrace_accounts::{PasswordSettings, Role};
 
+use super::identity::CostOptions;
 use crate::admin;
 use crate::password_stdin;
 
@@ -59,12 +60,16 @@ pub(crate) struct NewUser {
     password: PasswordStdin,
 }
 
-/// An argument would be seen in the list of processes.
+/// An argument would be seen in the list of processes. The cost is that of the front doors: where
+/// it differs, the account is told by the time of a failed login. A running `millrace dev` takes
+/// its own.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PasswordStdin {
     /// Read the password from stdin: one line. There is no other way
     #[arg(long, required = true)]
     password_stdin: bool,
+    #[command(flatten)]
+    cost: CostOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,6 +93,16 @@ impl From<RoleName> for Role {
 }
 
 impl UserCommand {
+    /// What a password that it takes is hashed at.
+    pub(crate) fn passwords(&self) -> PasswordSettings {
+        match self {
+            Self::Create(NewUser { password, .. }) | Self::SetPassword { password, .. } => {
+                password.cost.settings()
+            }
+            Self::List | Self::Deactivate { .. } => PasswordSettings::default(),
+        }
+    }
+
     /// The command, with the password from stdin if it takes one.
     ///
     /// # Errors

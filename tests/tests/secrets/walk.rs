@@ -142,7 +142,13 @@ impl Walk {
         self.bad_bearers(&token)?;
         self.mails(email)?;
         self.json("PATCH", "/user/budget", &admin.token, &json!({"id": id, "budget": 7}))?;
-        self.json("DELETE", "/users", &admin.token, &json!({"id": id}))?;
+        // Where the user is shown it is; an audit entry must not have it.
+        let webhook = self.keep("a webhook", "https://hooks.example.com/recognisable-webhook");
+        let preferences = json!({"notification_methods_data": {"slack": webhook}});
+        let change = json!({"id": id, "preferences": preferences}).to_string();
+        self.send(&json_request("PATCH", "/user/info", change).bearer(&admin.token))?;
+        let delete = json!({"id": id}).to_string();
+        self.send(&json_request("DELETE", "/users", delete).bearer(&admin.token))?;
         Ok(admin.token)
     }
 

@@ -66,7 +66,7 @@ async fn change(process: &Process, scene: &Scene, call: &str) -> Told {
     let audit_id = audit_user.to_string();
     let done = match call {
         "register" => {
-            people.register(None, &new_user("new@example.com", json!({}))).await.map(drop)
+            people.register(None, &new_user("new@example.com", json!({})), HERE).await.map(drop)
         }
         "login" => people.login(&form(&user.email, PASSWORD), HERE).await.map(drop),
         "update_info" => update(json!({"id": user.id, "name": "Another name"})).await,
@@ -128,7 +128,7 @@ pub(crate) async fn while_the_store_is_away_every_call_says_so_and_changes_nothi
     let address = body(&json!({"email": "u0@example.com"}));
     let id = scene.users[0].0.id.to_string();
     for (call, told) in [
-        ("caller", told(people.caller(Some(&token)).await)),
+        ("caller", told(people.caller(Some(&token), HERE).await)),
         ("forgot_password", told(people.forgot_password(&address, HERE).await)),
         ("request_verify", told(people.request_verify(&address, HERE).await)),
         ("users", told(people.users(&scene.boss, &[]).await)),
@@ -142,7 +142,7 @@ pub(crate) async fn while_the_store_is_away_every_call_says_so_and_changes_nothi
         }),
         ("back office's caller", {
             let (access, session) = (&signed_in.access_token, &signed_in.session_token);
-            told_of_office(office.caller(Some(access), Some(session)).await)
+            told_of_office(office.caller(Some(access), Some(session), HERE).await)
         }),
     ] {
         assert_eq!(told, AWAY, "{call}");

@@ -43,12 +43,12 @@ async fn entries_must_be(world: &World, boss: &Caller, expected: &[Told<'_>], se
 pub(crate) async fn every_change_of_a_user_has_its_entry(world: &World) {
     let people = &world.first().people;
     let boss = world.first().admin("boss@example.com").await;
-    let user = people.register(None, &new_user("u@example.com", json!({}))).await.unwrap();
+    let user = people.register(None, &new_user("u@example.com", json!({})), HERE).await.unwrap();
     let caller = world.first().caller("u@example.com").await;
     let rename = json!({"name": "Another", "password": "a new one"});
     world.first().update(&caller, rename).await.unwrap();
     let caller = people.login(b"username=u@example.com&password=a+new+one", HERE).await.unwrap();
-    let caller = people.caller(Some(&caller.access_token)).await.unwrap();
+    let caller = people.caller(Some(&caller.access_token), HERE).await.unwrap();
     let budget = body(&json!({"id": user.id, "budget": 0.1}));
     people.update_budget(&boss, &budget).await.unwrap();
     for is_agreed in [true, false] {

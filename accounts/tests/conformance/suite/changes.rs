@@ -56,7 +56,8 @@ pub(crate) async fn an_owner_who_writes_back_what_they_read_undoes_nothing(world
     let caller = world.first().caller("owner@example.com").await;
     for round in 1..=8 {
         let [one, other, _] = &world.processes;
-        let read = one.people.caller(Some(&one.token("owner@example.com").await)).await.unwrap();
+        let read =
+            one.people.caller(Some(&one.token("owner@example.com").await), HERE).await.unwrap();
         let mut whole = serde_json::to_value(read.user()).unwrap();
         whole["name"] = json!(format!("Name {round}"));
         let budget = json!({"id": owner.id, "budget": round});
@@ -78,14 +79,14 @@ pub(crate) async fn an_owner_who_writes_back_what_they_read_undoes_nothing(world
 pub(crate) async fn a_token_of_a_mail_is_good_for_one_of_two_at_once(world: &World) {
     let first = world.first();
     let english = json!({"preferences": {"etc": {"language": "en"}}});
-    first.people.register(None, &new_user("u@example.com", english)).await.unwrap();
+    first.people.register(None, &new_user("u@example.com", english), HERE).await.unwrap();
     let address = body(&json!({"email": "u@example.com"}));
     first.people.forgot_password(&address, HERE).await.unwrap();
     let token = mailed_token(world).await;
     let passwords = ["the first password", "the second password", "the third password"];
     let resets = world.in_turn().zip(passwords).map(|(process, password)| {
         let reset = body(&json!({"token": token, "password": password}));
-        async move { process.people.reset_password(&reset).await.map(|()| password) }
+        async move { process.people.reset_password(&reset, HERE).await.map(|()| password) }
     });
     let (winner, refused) = the_winner(at_once(resets).await);
     assert_eq!(refused, vec![PeopleError::BadResetToken; 2]);

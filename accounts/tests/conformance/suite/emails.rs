@@ -10,7 +10,10 @@ pub(crate) async fn of_a_hundred_that_register_one_address_exactly_one_wins(worl
     let address =
         |n: usize| if n.is_multiple_of(2) { "One@example.com" } else { "one@Example.COM" };
     let register = world.in_turn().zip(0..100).map(|(process, n)| async move {
-        process.people.register(None, &new_user(address(n), json!({"name": n.to_string()}))).await
+        process
+            .people
+            .register(None, &new_user(address(n), json!({"name": n.to_string()})), HERE)
+            .await
     });
     let (winner, refused) = the_winner(at_once(register).await);
     assert_eq!(refused, vec![PeopleError::RegisterEmailTaken; 99]);
@@ -29,7 +32,8 @@ pub(crate) async fn a_user_and_an_audit_user_do_not_share_an_address(world: &Wor
             let (by, address) = (by.clone(), address.clone());
             async move {
                 if n % 2 == 0 {
-                    let user = process.people.register(None, &new_user(&address, json!({}))).await;
+                    let user =
+                        process.people.register(None, &new_user(&address, json!({})), HERE).await;
                     user.map(|user| user.email).map_err(|error| (error.status(), error.detail()))
                 } else {
                     let new = new_audit_user(&address.to_uppercase());
@@ -86,7 +90,7 @@ pub(crate) async fn an_address_that_is_left_is_taken_by_one_or_is_free(world: &W
         });
         let takes = world.in_turn().zip(0..6).map(|(process, _)| {
             let address = address.clone();
-            async move { process.people.register(None, &new_user(&address, json!({}))).await }
+            async move { process.people.register(None, &new_user(&address, json!({})), HERE).await }
         });
         let taken = at_once(takes).await;
         moves.await.unwrap();
@@ -95,7 +99,7 @@ pub(crate) async fn an_address_that_is_left_is_taken_by_one_or_is_free(world: &W
         }
         let takers = taken.iter().filter(|answer| answer.is_ok()).count();
         assert!(takers <= 1, "{takers} have it");
-        let again = world.first().people.register(None, &new_user(&address, json!({}))).await;
+        let again = world.first().people.register(None, &new_user(&address, json!({})), HERE).await;
         let held = &world.books().await.emails;
         assert!(held.contains_key(&address), "somebody has it now: {again:?}");
     }

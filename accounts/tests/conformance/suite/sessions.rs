@@ -22,7 +22,7 @@ pub(crate) async fn who_signs_out_in_one_process_is_out_in_all(world: &World) {
         let (token, other) =
             (world.first().token("u@example.com").await, out.token("u@example.com").await);
         assert!(is_good(world, &token).await);
-        let caller = out.people.caller(Some(&token)).await.unwrap();
+        let caller = out.people.caller(Some(&token), HERE).await.unwrap();
         let twice = at_once(world.in_turn().zip(0..2).map(|(process, _)| {
             let caller = caller.clone();
             async move { process.people.logout(&caller).await }
@@ -83,7 +83,7 @@ pub(crate) async fn all_tokens_die_everywhere_with_deactivation_deletion_and_ano
 /// Whether a session goes on: for its tokens and for its refresh token alike.
 async fn goes_on(process: &Process, session: &SignedIn) -> bool {
     let (access, session_token) = (&session.access_token, &session.session_token);
-    let caller = process.office.caller(Some(access), Some(session_token)).await;
+    let caller = process.office.caller(Some(access), Some(session_token), HERE).await;
     let refresh = body(&json!({"refreshToken": session.refresh_token}));
     let refreshed = process.office.refresh(&refresh).await;
     match (caller, refreshed) {

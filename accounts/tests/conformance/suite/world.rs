@@ -105,7 +105,7 @@ impl World {
 
 impl Process {
     pub(crate) async fn user(&self, email: &str) -> User {
-        self.people.register(None, &new_user(email, json!({}))).await.unwrap()
+        self.people.register(None, &new_user(email, json!({})), HERE).await.unwrap()
     }
 
     /// An admin who is signed in.
@@ -120,12 +120,12 @@ impl Process {
     }
 
     pub(crate) async fn caller(&self, email: &str) -> Caller {
-        self.people.caller(Some(&self.token(email).await)).await.unwrap()
+        self.people.caller(Some(&self.token(email).await), HERE).await.unwrap()
     }
 
     /// Whether a token is good.
     pub(crate) async fn knows(&self, token: &str) -> bool {
-        match self.people.caller(Some(token)).await {
+        match self.people.caller(Some(token), HERE).await {
             Ok(_) => true,
             Err(error) => {
                 assert_eq!(error, PeopleError::Unauthorized);
@@ -142,7 +142,7 @@ impl Process {
     pub(crate) async fn operator(&self) -> BackOfficeCaller {
         self.office.bootstrap(SECRET, HERE).await.unwrap();
         let SignedIn { access_token, session_token, .. } = self.sign_in(FIRST).await;
-        self.office.caller(Some(&access_token), Some(&session_token)).await.unwrap()
+        self.office.caller(Some(&access_token), Some(&session_token), HERE).await.unwrap()
     }
 
     pub(crate) async fn sign_in(&self, email: &str) -> SignedIn {
@@ -173,6 +173,8 @@ fn settings() -> Settings {
         limits: Limits {
             logins_per_account: free,
             logins_per_address: free,
+            hashes_per_account: free,
+            hashes_per_address: free,
             mails_per_account: free,
             mails_per_address: free,
         },

@@ -13,6 +13,7 @@ use self::attempts::AttemptOptions;
 use self::bootstrap::BootstrapOptions;
 pub(crate) use self::google::GoogleOptions;
 pub(crate) use self::mail::MailOptions;
+pub(super) use self::passwords::CostOptions;
 use self::passwords::PasswordOptions;
 use self::tokens::TokenOptions;
 

@@ -6,7 +6,7 @@ use millrace_accounts::PasswordSettings;
 /// Another cost is put to use as people sign in: their passwords are hashed anew then.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Accounts")]
-pub(crate) struct PasswordOptions {
+pub(crate) struct CostOptions {
     /// Memory that one hash of a password (Argon2id) takes; who changes the cost changes it for
     /// each password at the next login
     #[arg(long, env = "MILLRACE_ARGON2_MEMORY_KIB", hide_env_values = true, value_name = "KIB")]
@@ -25,6 +25,14 @@ pub(crate) struct PasswordOptions {
     #[arg(default_value_t = PasswordSettings::default().lanes)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
     argon2_lanes: u32,
+}
+
+/// What hashes cost, and how many are made at once.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Accounts")]
+pub(crate) struct PasswordOptions {
+    #[command(flatten)]
+    cost: CostOptions,
 
     /// Passwords hashed at once, on threads that yield to the front door [default: half of the
     /// processors]
@@ -41,16 +49,26 @@ pub(crate) struct PasswordOptions {
 
 const QUEUE_PER_THREAD: usize = 16;
 
+impl CostOptions {
+    /// That cost, and the default of all else.
+    pub(crate) fn settings(&self) -> PasswordSettings {
+        PasswordSettings {
+            memory_kib: self.argon2_memory_kib,
+            passes: self.argon2_passes,
+            lanes: self.argon2_lanes,
+            ..PasswordSettings::default()
+        }
+    }
+}
+
 impl PasswordOptions {
     pub(crate) fn settings(&self) -> PasswordSettings {
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         let threads = self.password_threads.map_or(PasswordSettings::default().threads, count);
         PasswordSettings {
-            memory_kib: self.argon2_memory_kib,
-            passes: self.argon2_passes,
-            lanes: self.argon2_lanes,
             threads,
             queue: self.password_queue.map_or(QUEUE_PER_THREAD * threads, count),
+            ..self.cost.settings()
         }
     }
 }
