@@ -39,8 +39,10 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// It could not start, or something was cut short at its end.
 pub(crate) fn run(data: &Path, common: &Common, options: &DevOptions, wrap: Wrap) -> Result<()> {
     let folder = DataFolder::open(Layout::new(data))?;
+    // What workers write to a database is the database's work; here it would only keep it waiting.
+    let on_thread_start = if common.cluster.is_named() { || {} } else { yield_to_the_front_door };
     // Workers block on the store; on threads of their own they do not hold up requests.
-    let back = serve::runtime("workers", yield_to_the_front_door)?;
+    let back = serve::runtime("workers", on_thread_start)?;
     let hashing = serve::hashing()?;
     let dev = Dev { folder: &folder, common, options, back: &back, hashing: &hashing };
     let result = serve::run(&dev, wrap);
