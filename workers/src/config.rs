@@ -7,8 +7,9 @@ use millrace_schema::limits::EVENT_RETENTION_US;
 /// Settings of the workers. The defaults suit one machine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// About how many bytes of records one commit covers. With more, a database takes longer for one
-    /// than a pause may; and each partition holds several times as much in memory.
+    /// About how many bytes of records one commit covers at most; a burst begins with less. With more,
+    /// a database takes longer for one than a pause may; and each partition holds several times as
+    /// much in memory.
     pub batch_bytes: usize,
     /// How long to let records gather after a commit: larger batches for later reads.
     pub linger: Duration,
