@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::fill::fill;
 use super::people::People;
 use super::raw_store::{self, Raw};
+use super::rest::rest;
 use super::watch::{Disk, Peak, mib};
 use crate::compare::child::Server;
 use crate::ledger;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 pub(super) struct Erased {
     pub(super) users: u64,
     pub(super) loaded_s: f64,
+    /// Until what loading had left over was done.
+    pub(super) rested_s: f64,
     pub(super) times: Times,
     pub(super) users_per_s: f64,
     /// Resident when the first job was submitted.
@@ -54,6 +57,7 @@ pub(super) struct Times {
 pub(super) fn measure(server: &Server, folder: &Path, count: u64) -> Result<Erased> {
     let people = People::new('e', 0, count);
     let loaded_s = fill(server, &people)?;
+    let rested_s = rest(&[server.id()])?;
     let data = folder.join("data");
     let (before, resident_before) = (Disk::of(&data), server.memory()?.resident);
     let peak = Peak::of(server.id());
@@ -63,6 +67,7 @@ pub(super) fn measure(server: &Server, folder: &Path, count: u64) -> Result<Eras
     Ok(Erased {
         users: count,
         loaded_s,
+        rested_s,
         times,
         users_per_s: count as f64 / times.completed_s,
         resident_before_mib: mib(resident_before),

@@ -12,6 +12,7 @@ mod on_cluster;
 mod people;
 mod raw_rows;
 mod raw_store;
+mod rest;
 mod table;
 mod watch;
 

@@ -3,15 +3,15 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use millrace_cluster::{Cluster, Shape};
+use millrace_cluster::{Cluster, Node, Shape};
 use serde::Serialize;
 
 use super::erase::{Times, erase};
 use super::fill::fill;
 use super::people::People;
 use super::raw_rows::{Alone, RawRows};
+use super::rest::rest;
 use super::{Run, dev};
-use crate::compare::child::Server;
 use crate::spread::Spread;
 
 /// Topics' prefix and keyspace.
@@ -38,6 +38,8 @@ pub(super) struct OnCluster {
 pub(super) struct Round {
     /// Until both sides' users were stored, seconds.
     pub(super) loaded_s: f64,
+    /// Until what loading had left over was done.
+    pub(super) rested_s: f64,
     pub(super) times: Times,
     pub(super) alone: Alone,
 }
@@ -67,14 +69,27 @@ pub(super) fn measure(run: &Run<'_>) -> Result<OnCluster> {
     let more = [&place[..], &["--cql-settle-ms", SETTLE_MS]].concat();
     let server = dev(&binary, &folder.path().join("data"), &more)?;
     let rows = RawRows::connect(&cql, NAME)?;
+    let servers = cluster.brokers().iter().chain(cluster.nodes());
+    let pids: Vec<u32> = servers.filter_map(Node::pid).chain([server.id()]).collect();
     let (users, mut rounds) = (run.options.cluster_users, Vec::new());
     for number in 0..run.options.rounds {
         eprintln!("cluster, round {} of {}", number + 1, run.options.rounds);
         let ours = People::new('c', number, users);
         let theirs = People::new('r', number, users);
         let loaded_s = fill(&server, &ours)? + fill(&server, &theirs)?;
-        let (times, alone) = in_turns(&server, &rows, (&ours, &theirs), number % 2 == 0)?;
-        rounds.push(Round { loaded_s, times, alone });
+        let rested_s = rest(&pids)?;
+        let product = || erase(&server, &ours);
+        let driver = || rows.erase(&theirs);
+        let (times, alone) = if number % 2 == 0 {
+            let times = product()?;
+            rest(&pids)?;
+            (times, driver()?)
+        } else {
+            let alone = driver()?;
+            rest(&pids)?;
+            (product()?, alone)
+        };
+        rounds.push(Round { loaded_s, rested_s, times, alone });
     }
     Ok(OnCluster {
         users_per_round: users,
@@ -84,18 +99,4 @@ pub(super) fn measure(run: &Run<'_>) -> Result<OnCluster> {
         to_deletes: Spread::of(rounds.iter().map(Round::to_deletes).collect()),
         rounds,
     })
-}
-
-fn in_turns(
-    server: &Server,
-    rows: &RawRows,
-    (ours, theirs): (&People, &People),
-    ours_first: bool,
-) -> Result<(Times, Alone)> {
-    if ours_first {
-        let times = erase(server, ours)?;
-        return Ok((times, rows.erase(theirs)?));
-    }
-    let alone = rows.erase(theirs)?;
-    Ok((erase(server, ours)?, alone))
 }

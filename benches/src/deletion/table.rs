@@ -32,7 +32,7 @@ impl Outcome {
 fn print_users(all: &[Erased]) {
     println!("Embedded engines: ten events, a profile and a device each; seconds, MiB");
     println!(
-        "{:>10}{:>10}{:>12}{:>10}{:>11}{:>10}{:>20}{:>8}{:>8}",
+        "{:>10}{:>10}{:>12}{:>10}{:>11}{:>10}{:>20}{:>8}{:>8}{:>11}",
         "users",
         "ids/s",
         "submitted",
@@ -41,14 +41,17 @@ fn print_users(all: &[Erased]) {
         "users/s",
         "alone (rows, comp.)",
         "ratio",
-        "t/t"
+        "t/t",
+        "alone t/t"
     );
     let mut smaller: Option<&Erased> = None;
     for one in all {
         let Times { submitted_s, erased_s, completed_s } = one.times;
-        let growth = smaller.map(|before| completed_s / before.times.completed_s);
+        let growth = |of: fn(&Erased) -> f64| {
+            smaller.map_or("-".to_owned(), |before| format!("{:.1}", of(one) / of(before)))
+        };
         println!(
-            "{:>10}{:>10.0}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>10.0}{:>20}{:>8.2}{:>8}",
+            "{:>10}{:>10.0}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>10.0}{:>20}{:>8.2}{:>8}{:>11}",
             one.users,
             one.users as f64 / submitted_s,
             one.users_per_s,
@@ -59,20 +62,28 @@ fn print_users(all: &[Erased]) {
                 one.raw.compacted_s
             ),
             one.to_raw,
-            growth.map_or("-".to_owned(), |growth| format!("{growth:.1}")),
+            growth(|of| of.times.completed_s),
+            growth(|of| of.raw.seconds()),
         );
         smaller = Some(one);
     }
-    println!("ratio: completed over the engine alone; t/t: completed over the line before\n");
+    println!("ratio: completed over the engine alone; t/t: over the line before\n");
     println!(
-        "{:>10}{:>10}{:>14}{:>14}{:>22}{:>22}",
-        "users", "loaded", "memory before", "at most", "store before, after", "log before, after"
+        "{:>10}{:>10}{:>10}{:>14}{:>14}{:>22}{:>22}",
+        "users",
+        "loaded",
+        "rested",
+        "memory before",
+        "at most",
+        "store before, after",
+        "log before, after"
     );
     for one in all {
         println!(
-            "{:>10}{:>10.1}{:>14.0}{:>14.0}{:>22}{:>22}",
+            "{:>10}{:>10.1}{:>10.1}{:>14.0}{:>14.0}{:>22}{:>22}",
             one.users,
             one.loaded_s,
+            one.rested_s,
             one.resident_before_mib,
             one.resident_peak_mib,
             format!("{:.0}, {:.0}", one.before.store_mib, one.after.store_mib),
@@ -115,9 +126,10 @@ impl OnCluster {
             self.users_per_round, self.statements_per_user, self.settle_ms
         );
         println!(
-            "{:>10}{:>10}{:>12}{:>10}{:>11}{:>22}{:>8}{:>9}",
+            "{:>10}{:>10}{:>10}{:>12}{:>10}{:>11}{:>22}{:>8}{:>9}",
             "",
             "loaded",
+            "rested",
             "submitted",
             "erased",
             "completed",
@@ -128,9 +140,10 @@ impl OnCluster {
         for (nth, round) in self.rounds.iter().enumerate() {
             let Times { submitted_s, erased_s, completed_s } = round.times;
             println!(
-                "{:>10}{:>10.0}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>22}{:>8.2}{:>9.2}",
+                "{:>10}{:>10.0}{:>10.0}{submitted_s:>12.2}{erased_s:>10.2}{completed_s:>11.2}{:>22}{:>8.2}{:>9.2}",
                 format!("round {}", nth + 1),
                 round.loaded_s,
+                round.rested_s,
                 format!("{:.2} ({:.2})", round.alone.seconds(), round.alone.deleted_s),
                 round.to_alone(),
                 round.to_deletes(),
