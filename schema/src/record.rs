@@ -169,8 +169,8 @@ pub struct Fence {
     pub count: u64,
 }
 
-/// A deletion job, sealed: all its markers are in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A deletion job, sealed: all its markers are in the log. The default is of nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its id.
     pub job: Uuid,

@@ -529,15 +529,7 @@ mod tests {
         let done = |sampled, found| {
             let completion = Some(Completion { completed_us: 1, sampled, found, receipt: None });
             let fence = Fence { topic: Topic::Events, partition: 0, first: 0, last: 9, count: 10 };
-            let job = Job {
-                job: Uuid::nil(),
-                users: 10,
-                erase: vec![],
-                fence: vec![fence],
-                salt: String::new(),
-                ids_hash: String::new(),
-                sample: vec![],
-            };
+            let job = Job { job: Uuid::nil(), users: 10, fence: vec![fence], ..Job::default() };
             JobRow { project: "p".into(), accepted_us: 0, job, completion }.users_done(|_, _| 100)
         };
         assert_eq!([done(4, 0), done(4, 1), done(4, 4), done(0, 1)], [10, 7, 0, 0]);
@@ -545,15 +537,7 @@ mod tests {
 
     #[test]
     fn a_completion_is_told_when_it_has_settled() {
-        let job = Job {
-            job: Uuid::nil(),
-            users: 1,
-            erase: vec![],
-            fence: vec![],
-            salt: String::new(),
-            ids_hash: String::new(),
-            sample: vec![],
-        };
+        let job = Job { job: Uuid::nil(), users: 1, ..Job::default() };
         let completion = Completion { completed_us: 10, sampled: 1, found: 0, receipt: None };
         let row = JobRow {
             project: "p".into(),

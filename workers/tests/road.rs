@@ -148,9 +148,8 @@ impl Road {
             users: users.len() as u64,
             erase: Reach::ALL.to_vec(),
             fence: fences.into_values().collect(),
-            salt: String::new(),
-            ids_hash: String::new(),
             sample: sample.iter().map(|user| (*user).to_owned()).collect(),
+            ..Job::default()
         });
         push(&mut batch, &self.log, Topic::Deletions, &id.to_string(), body);
         self.append(batch).await;

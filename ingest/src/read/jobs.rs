@@ -205,9 +205,7 @@ mod tests {
                 fence(Topic::Profiles, 1, 0, 0, 1),
                 fence(Topic::Events, 0, 5, 7, 3),
             ],
-            salt: String::new(),
-            ids_hash: String::new(),
-            sample: Vec::new(),
+            ..record::Job::default()
         };
         JobRow { project: "p".into(), accepted_us: 1_737_092_362_000_000, job, completion }
     }

@@ -20,9 +20,8 @@ fn job(id: u128) -> JobRow {
         users: 1,
         erase: vec![Reach::Events],
         fence: vec![fence],
-        salt: String::new(),
-        ids_hash: String::new(),
         sample: vec!["u".to_owned()],
+        ..Job::default()
     };
     let accepted_us = 1_737_092_362_000_000 + id as i64;
     JobRow { project: PROJECT.to_owned(), accepted_us, job, completion: None }

@@ -240,16 +240,12 @@ mod tests {
         let closing = Closing::default();
         let settle = Duration::from_secs(5);
         let stored = || {
-            let job = millrace_schema::record::Job {
-                job: Uuid::nil(),
-                users: 0,
-                erase: vec![],
-                fence: vec![],
-                salt: String::new(),
-                ids_hash: String::new(),
-                sample: vec![],
+            let row = JobRow {
+                project: "p".into(),
+                accepted_us: 0,
+                job: Default::default(),
+                completion: None,
             };
-            let row = JobRow { project: "p".into(), accepted_us: 0, job, completion: None };
             vec![("p".to_owned(), Stored { row, text: String::new(), written_at: 0 })]
         };
         let entries = || vec![("p".to_owned(), Uuid::nil())];

@@ -47,10 +47,7 @@ impl World {
             job: Uuid::from_u128(id),
             users: 1,
             erase: Reach::ALL.to_vec(),
-            fence: Vec::new(),
-            salt: String::new(),
-            ids_hash: String::new(),
-            sample: Vec::new(),
+            ..Job::default()
         };
         let row = JobRow { project: project.to_owned(), accepted_us: 1, job, completion: None };
         let mut ledger = self.store.claim(Topic::Deletions, 0).await.unwrap();

@@ -96,9 +96,7 @@ mod tests {
             users,
             erase: vec![Reach::Events],
             fence: vec![fence],
-            salt: String::new(),
-            ids_hash: String::new(),
-            sample: Vec::new(),
+            ..Job::default()
         };
         JobRow { project: "p".to_owned(), accepted_us, job, completion: None }
     }

@@ -332,15 +332,7 @@ mod tests {
     #[test]
     fn each_project_has_its_jobs_in_their_order() {
         let row = |(project, id): (&str, u128)| {
-            let job = Job {
-                job: Uuid::from_u128(id),
-                users: 1,
-                erase: vec![],
-                fence: vec![],
-                salt: String::new(),
-                ids_hash: String::new(),
-                sample: vec![],
-            };
+            let job = Job { job: Uuid::from_u128(id), users: 1, ..Job::default() };
             JobRow { project: project.to_owned(), accepted_us: 1, job, completion: None }
         };
         let jobs = [("q", 3), ("p", 2), ("q", 1), ("p", 4)].map(row);

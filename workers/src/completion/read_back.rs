@@ -176,9 +176,8 @@ mod tests {
                 users: 3,
                 erase: vec![reach],
                 fence: vec![fence],
-                salt: String::new(),
-                ids_hash: String::new(),
                 sample: vec!["u".to_owned()],
+                ..Job::default()
             };
             let job =
                 JobRow { project: "p".into(), accepted_us: ACCEPTED_US, job, completion: None };

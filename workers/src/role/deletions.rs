@@ -69,9 +69,7 @@ mod tests {
             users: 1,
             erase: vec![Reach::Events],
             fence: vec![Fence { topic, partition: 0, first: offset, last: offset, count: 1 }],
-            salt: String::new(),
-            ids_hash: String::new(),
-            sample: vec![],
+            ..Job::default()
         };
         Record { project: "p".into(), received_us: 1, body: Body::Job(job) }
     }

@@ -327,9 +327,8 @@ impl Schedule {
             users,
             erase: deletion.reach.clone(),
             fence: fence.clone(),
-            salt: String::new(),
-            ids_hash: String::new(),
             sample: deletion.users.iter().map(|user| (*user).to_owned()).collect(),
+            ..Job::default()
         };
         let mut value = Vec::new();
         let (received_us, body) = (deletion.received_us, Body::Job(job));

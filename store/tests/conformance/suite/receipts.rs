@@ -15,11 +15,8 @@ async fn register<S: Store>(store: &S, project: &str, n: u64) {
     let job = |id: u64| Job {
         job: Uuid::from_u128(id.into()),
         users: 1,
-        erase: Vec::new(),
-        fence: Vec::new(),
-        salt: String::new(),
-        ids_hash: String::new(),
         sample: vec!["u".into()],
+        ..Job::default()
     };
     let row =
         |id| JobRow { project: project.into(), accepted_us: 1, job: job(id), completion: None };

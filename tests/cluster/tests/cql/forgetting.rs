@@ -25,9 +25,8 @@ fn job(id: u128, partition: u32) -> Change {
         users: 1,
         erase: vec![Reach::Events],
         fence: vec![fence],
-        salt: String::new(),
-        ids_hash: String::new(),
         sample: vec!["u".to_owned()],
+        ..Job::default()
     };
     let job = JobRow { project: "p".to_owned(), accepted_us: 1, job, completion: None };
     Change::PutJob { job }

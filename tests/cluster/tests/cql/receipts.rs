@@ -17,10 +17,8 @@ fn put_job(id: u128) -> Change {
         job: Uuid::from_u128(id),
         users: 1,
         erase: vec![Reach::Events],
-        fence: vec![],
-        salt: String::new(),
-        ids_hash: String::new(),
         sample: vec!["u".to_owned()],
+        ..Job::default()
     };
     let job = JobRow { project: "p".to_owned(), accepted_us: 1, job, completion: None };
     Change::PutJob { job }
