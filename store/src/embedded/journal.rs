@@ -4,9 +4,8 @@
 //! one when all that is in it has been flushed. In a store that is written to little that may take
 //! for ever. So some time after a purge the journal is filled up.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle, sleep};
+use std::sync::Arc;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use millrace_schema::time::{Micros, wall_clock_us};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::StoreError;
+use crate::embedded::background::Background;
 use crate::embedded::purge::names;
 use crate::embedded::space::Space;
 use crate::embedded::{Engine, failure::failed, value};
@@ -50,6 +50,20 @@ impl Engine {
         let due_us = stored.map_or(due_us, |stored| stored.due_us.min(due_us));
         draft.put(Space::Upkeep, PENDING.to_vec(), value::plain(&Pending { journal, due_us })?);
         draft.commit_durably()
+    }
+
+    pub(super) fn start_expelling(self: &Arc<Self>) -> Result<Background, StoreError> {
+        Background::start("millrace-store-upkeep", self, self.expel_interval(), |engine| {
+            if let Err(error) = engine.expel_due() {
+                warn!(%error, "the journal may hold erased data for longer than it should");
+            }
+            engine.expel_interval()
+        })
+    }
+
+    /// Half of the time passes until it is due; the rest is for finding out, and for trying again.
+    fn expel_interval(&self) -> Duration {
+        self.journal_residue / 8
     }
 
     /// Expels what is due.
@@ -108,46 +122,5 @@ impl Engine {
         let names = names(&self.dir)?;
         let number = |name: &str| name.strip_suffix(".jnl")?.parse().ok();
         Ok(names.iter().filter_map(|name| number(name.to_str()?)).collect())
-    }
-}
-
-/// Expels what is due for as long as it lives.
-pub(super) struct Upkeep {
-    /// Dropped to end the thread.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Upkeep {
-    pub(super) fn start(engine: &Arc<Engine>) -> Result<Self, StoreError> {
-        let (stop, stopped) = channel();
-        // Half of the time passes until it is due; the rest is for finding out, and for trying
-        // again.
-        let interval = engine.journal_residue / 8;
-        let engine = Arc::downgrade(engine);
-        let thread = thread::Builder::new()
-            .name("millrace-store-upkeep".to_owned())
-            .spawn(move || run(&engine, &stopped, interval))
-            .map_err(|e| failed(e.into()))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Upkeep {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(engine: &Weak<Engine>, stopped: &Receiver<()>, interval: Duration) {
-    while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-        let Some(engine) = engine.upgrade() else { return };
-        if let Err(error) = engine.expel_due() {
-            warn!(%error, "the journal may hold erased data for longer than it should");
-        }
     }
 }

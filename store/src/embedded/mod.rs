@@ -64,6 +64,8 @@ use crate::{
 
 mod accounts;
 mod apply;
+mod background;
+mod compaction;
 mod deliveries;
 mod documents;
 mod draft;
@@ -80,9 +82,9 @@ mod read;
 mod space;
 mod value;
 
+use background::Background;
 use draft::Draft;
 use failure::failed;
-use journal::Upkeep;
 pub use open::Config;
 use space::Spaces;
 
@@ -94,8 +96,8 @@ const GENERATION: u64 = 0;
 /// which waits for a flush or compaction under way.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    // Dropped first, so that the engine's last user is not the upkeep's thread.
-    _upkeep: Arc<Upkeep>,
+    // Dropped first, so that the engine's last user is none of their threads.
+    _background: Arc<[Background; 2]>,
     engine: Arc<Engine>,
 }
 
@@ -106,7 +108,8 @@ impl EmbeddedStore {
     /// [`StoreError::Unavailable`] if the folder cannot be read, or another process has it open.
     pub fn open(dir: &Path, config: Config) -> Result<Self, StoreError> {
         let engine = Arc::new(open::open(dir, config)?);
-        Ok(Self { _upkeep: Arc::new(Upkeep::start(&engine)?), engine })
+        let background = [engine.start_compacting()?, engine.start_expelling()?];
+        Ok(Self { _background: Arc::new(background), engine })
     }
 
     /// Waits until the store has stopped for good, and says why: the process must then end with
@@ -154,6 +157,7 @@ struct Engine {
     journal_residue: Duration,
     /// What compactions judge by.
     filters: Arc<filter::Shared>,
+    rewritten: compaction::Rewritten,
     /// Open for as long as the database is.
     _erasures: Arc<Keyspace>,
     /// Whether anything was erased since the last purge.

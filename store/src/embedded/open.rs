@@ -49,8 +49,8 @@ impl Default for Config {
 
 /// fjall panics below it.
 const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
-/// One flushes while the other compacts; with one thread a long compaction stalls the writers.
-/// More would not help during a purge: each would come to wait for the keyspace under it.
+/// They only flush. With one alone fjall may come to a standstill: it waits for room in a queue that
+/// nobody else empties.
 const THREADS: usize = 2;
 /// The file that makes a folder a database. fjall writes it after the first journal.
 const MARKER: &str = "version";
@@ -83,6 +83,7 @@ pub(super) fn open(dir: &Path, config: Config) -> Result<Engine, StoreError> {
         disk_reserve_bytes: config.disk_reserve_bytes,
         journal_residue: config.journal_residue,
         filters,
+        rewritten: Default::default(),
         _erasures: erasures,
         has_erased: has_erased.into(),
         writer: Mutex::default(),

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{MutexGuard, PoisonError};
-use std::thread::sleep;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ScopedJoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Keyspace, PersistMode};
@@ -26,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long readers may keep files that were replaced. None of them takes nearly so long.
 const READERS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Keyspaces that are rewritten at the same time.
+const REWRITERS: usize = 2;
 
 impl Engine {
     pub(super) fn purge(&self) -> Result<(), StoreError> {
@@ -71,9 +74,7 @@ impl Engine {
         for space in spaces {
             self.expect_room(space)?;
         }
-        for space in spaces {
-            self.rewrite(space)?;
-        }
+        self.rewrite_all(spaces.to_vec())?;
         if self.filters.has_failed() {
             return Err(StoreError::Unavailable(
                 "a compaction could not judge every row; rows that cannot be read are named by \
@@ -82,6 +83,23 @@ impl Engine {
             ));
         }
         self.expel_later(journal)
+    }
+
+    /// The largest first, and two at a time if the disk has room for that.
+    fn rewrite_all(&self, mut spaces: Vec<Space>) -> Result<(), StoreError> {
+        let size = |space: &Space| self.spaces.get(*space).disk_space();
+        spaces.sort_by_cached_key(size);
+        let largest: u64 = spaces.iter().rev().take(REWRITERS).map(size).sum();
+        let has_room = missing_bytes(largest, self.free_bytes()?, self.disk_reserve_bytes) == 0;
+        let rewriters = if has_room { REWRITERS } else { 1 };
+        let waiting = Mutex::new(spaces);
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let rewrite = || std::iter::from_fn(next).try_for_each(|space| self.rewrite(space));
+        thread::scope(|scope| {
+            let rewriters: Vec<_> = (0..rewriters).map(|_| scope.spawn(rewrite)).collect();
+            let mut ended = rewriters.into_iter().map(ScopedJoinHandle::join);
+            ended.try_for_each(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic)))
+        })
     }
 
     /// Rewrites a keyspace, and waits until its old files have gone: the next one may need their
@@ -94,14 +112,18 @@ impl Engine {
             return Ok(());
         }
         self.expect_room(space)?;
+        let _rewriting = self.rewritten.begin(space);
         keyspace.major_compact().map_err(failed)?;
         self.wait_until_gone(space, &tables)
     }
 
     fn expect_room(&self, space: Space) -> Result<(), StoreError> {
         let size = self.spaces.get(space).disk_space();
-        let free = free_bytes(&self.dir).map_err(|e| failed(e.into()))?;
-        has_room(space, size, free, self.disk_reserve_bytes)
+        has_room(space, size, self.free_bytes()?, self.disk_reserve_bytes)
+    }
+
+    fn free_bytes(&self) -> Result<u64, StoreError> {
+        free_bytes(&self.dir).map_err(|e| failed(e.into()))
     }
 
     /// Waits until no reader needs the tables any more and they are deleted.
@@ -178,8 +200,8 @@ impl Drop for Unpurged<'_> {
 
 /// Whether a keyspace of this size can be written a second time, and so much stays free.
 fn has_room(space: Space, size: u64, free: u64, reserve: u64) -> Result<(), StoreError> {
-    let missing = size.saturating_add(reserve).saturating_sub(free);
-    if size == 0 || missing == 0 {
+    let missing = missing_bytes(size, free, reserve);
+    if missing == 0 {
         return Ok(());
     }
     Err(StoreError::Unavailable(format!(
@@ -188,6 +210,11 @@ fn has_room(space: Space, size: u64, free: u64, reserve: u64) -> Result<(), Stor
          and it is done at the next try",
         space.name()
     )))
+}
+
+/// What must be freed until so much can be written and the reserve stays free.
+fn missing_bytes(size: u64, free: u64, reserve: u64) -> u64 {
+    if size == 0 { 0 } else { size.saturating_add(reserve).saturating_sub(free) }
 }
 
 fn tables_of(keyspace: &Keyspace) -> Result<BTreeSet<OsString>, StoreError> {

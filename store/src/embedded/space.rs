@@ -4,6 +4,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use millrace_schema::Topic;
 
 use crate::StoreError;
+use crate::embedded::compaction;
 use crate::embedded::failure::failed;
 
 /// A keyspace.
@@ -136,11 +137,14 @@ pub(super) struct Spaces {
 }
 
 impl Spaces {
-    /// Opens all keyspaces. One that exists keeps the buffer size it was made with.
+    /// Opens all keyspaces. One that exists keeps the buffer size and the strategy it was made with.
     pub(super) fn open(db: &Database, write_buffer_bytes: u64) -> Result<Self, StoreError> {
         let open = |space: Space| {
             let buffer = if space.is_large() { write_buffer_bytes } else { SMALL_BUFFER_BYTES };
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
+            let options = || {
+                let options = KeyspaceCreateOptions::default().max_memtable_size(buffer);
+                options.compaction_strategy(compaction::never())
+            };
             db.keyspace(space.name(), options).map_err(failed)
         };
         Ok(Self {
