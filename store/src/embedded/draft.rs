@@ -19,13 +19,24 @@ pub(super) struct Draft<'e> {
     spaces: &'e Spaces,
     snapshot: Snapshot,
     rows: BTreeMap<Space, Rows>,
-    _turn: MutexGuard<'e, ()>,
+    /// The writer's, without which nothing is written.
+    turn: Option<MutexGuard<'e, ()>>,
 }
 
 impl<'e> Draft<'e> {
     /// A batch over the store as it is now, and as it stays while `turn` is held.
     pub(super) fn new(db: &'e Database, spaces: &'e Spaces, turn: MutexGuard<'e, ()>) -> Self {
-        Self { db, spaces, snapshot: db.snapshot(), rows: BTreeMap::new(), _turn: turn }
+        Self { turn: Some(turn), ..Self::ahead(db, spaces) }
+    }
+
+    /// A batch over the store as it is now. Others may write until it is given the turn, so
+    /// whoever gives it must know that what was read has stayed.
+    pub(super) fn ahead(db: &'e Database, spaces: &'e Spaces) -> Self {
+        Self { db, spaces, snapshot: db.snapshot(), rows: BTreeMap::new(), turn: None }
+    }
+
+    pub(super) fn with_turn(self, turn: MutexGuard<'e, ()>) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, StoreError> {
@@ -54,6 +65,7 @@ impl<'e> Draft<'e> {
     }
 
     fn write(self, mode: PersistMode) -> Result<(), StoreError> {
+        debug_assert!(self.turn.is_some(), "writes out of turn");
         let mut batch = self.db.batch().durability(Some(mode));
         for (space, rows) in self.rows {
             let keyspace = self.spaces.get(space);

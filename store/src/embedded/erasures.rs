@@ -1,6 +1,9 @@
 //! Erasures: one row for each user and topic, with the stamp at or below which everything is dead
 //! and the newest marker. Older markers have rows of their own, which hardly any user needs.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
@@ -45,42 +48,80 @@ fn read_marker(bytes: &[u8]) -> Result<Erasure, StoreError> {
     Ok(Erasure { job, offset: offset.cast_unsigned(), received_us })
 }
 
-/// Makes everything of a user's topic dead that is stamped at or below `stamp`.
-pub(super) fn erase(
-    draft: &mut Draft<'_>,
-    stamp: Stamp,
-    user: &UserKey,
-    topic: Topic,
-) -> Result<(), StoreError> {
-    let key = key::erased(user, topic).finish()?;
-    let head = read(draft, &key)?;
-    if head.stamp < stamp {
-        draft.put(Space::Erasures, key, Head { stamp, ..head }.value());
-    }
-    Ok(())
-}
+/// The heads that a commit changes. A marker changes one twice, or three times: it is put when all
+/// is decided.
+#[derive(Default)]
+pub(super) struct Heads(HashMap<Vec<u8>, Head>);
 
-/// Remembers a marker.
-pub(super) fn remember(
-    draft: &mut Draft<'_>,
-    stamp: Stamp,
-    user: &UserKey,
-    topic: Topic,
-    erasure: Erasure,
-) -> Result<(), StoreError> {
-    let key = key::erased(user, topic).finish()?;
-    let head = read(draft, &key)?;
-    let (newest, older) = match head.newest {
-        Some(known) if known.offset > erasure.offset => (known, Some(erasure)),
-        Some(known) if known.offset < erasure.offset => (erasure, Some(known)),
-        _ => (erasure, None),
-    };
-    if let Some(older) = older {
-        let key = key::erasure(user, topic, older.offset).finish()?;
-        draft.put(Space::Erasures, key, value::stamped(stamp, &[&value::json(&older)?]));
+impl Heads {
+    /// Makes everything of a user's topic dead that is stamped at or below `stamp`.
+    pub(super) fn erase(
+        &mut self,
+        draft: &Draft<'_>,
+        stamp: Stamp,
+        user: &UserKey,
+        topic: Topic,
+    ) -> Result<(), StoreError> {
+        let head = self.head(draft, user, topic)?;
+        head.stamp = head.stamp.max(stamp);
+        Ok(())
     }
-    draft.put(Space::Erasures, key, Head { newest: Some(newest), ..head }.value());
-    Ok(())
+
+    /// Remembers a marker.
+    pub(super) fn remember(
+        &mut self,
+        draft: &mut Draft<'_>,
+        stamp: Stamp,
+        user: &UserKey,
+        topic: Topic,
+        erasure: &Erasure,
+    ) -> Result<(), StoreError> {
+        let head = self.head(draft, user, topic)?;
+        let (newest, older) = match head.newest.take() {
+            Some(known) if known.offset > erasure.offset => (known, Some(erasure.clone())),
+            Some(known) if known.offset < erasure.offset => (erasure.clone(), Some(known)),
+            _ => (erasure.clone(), None),
+        };
+        head.newest = Some(newest);
+        if let Some(older) = older {
+            let key = key::erasure(user, topic, older.offset).finish()?;
+            draft.put(Space::Erasures, key, value::stamped(stamp, &[&value::json(&older)?]));
+        }
+        Ok(())
+    }
+
+    /// The stamp at or below which everything of a user's topic is dead.
+    pub(super) fn stamp_of(
+        &self,
+        draft: &Draft<'_>,
+        user: &UserKey,
+        topic: Topic,
+    ) -> Result<Stamp, StoreError> {
+        let key = key::erased(user, topic).finish()?;
+        let known = self.0.get(&key).map(|head| head.stamp);
+        known.map_or_else(|| Ok(read(draft, &key)?.stamp), Ok)
+    }
+
+    pub(super) fn put(self, draft: &mut Draft<'_>) {
+        for (key, head) in self.0 {
+            draft.put(Space::Erasures, key, head.value());
+        }
+    }
+
+    fn head(
+        &mut self,
+        draft: &Draft<'_>,
+        user: &UserKey,
+        topic: Topic,
+    ) -> Result<&mut Head, StoreError> {
+        match self.0.entry(key::erased(user, topic).finish()?) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
+                let head = read(draft, vacant.key())?;
+                Ok(vacant.insert(head))
+            }
+        }
+    }
 }
 
 fn read(draft: &Draft<'_>, key: &[u8]) -> Result<Head, StoreError> {

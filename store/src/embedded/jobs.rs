@@ -10,7 +10,7 @@ use crate::embedded::{Engine, key, value};
 use crate::{Completion, IssuedReceipt, JobRow, NewestReceipt, Stamp, StoreError};
 
 /// Registers a job. One that is completed stays as it is: its sample is to be forgotten.
-pub(super) fn put(draft: &mut Draft<'_>, stamp: Stamp, row: JobRow) -> Result<(), StoreError> {
+pub(super) fn put(draft: &mut Draft<'_>, stamp: Stamp, row: &JobRow) -> Result<(), StoreError> {
     let (project, id) = (row.project.as_str(), row.job.job);
     let key = key::job(project, id).finish()?;
     if let Some((stored_at, stored)) = read(draft, &key)? {
@@ -26,7 +26,7 @@ pub(super) fn put(draft: &mut Draft<'_>, stamp: Stamp, row: JobRow) -> Result<()
         None => draft.put(Space::OpenJobs, key.clone(), Vec::new()),
         Some(_) => draft.remove(Space::OpenJobs, key.clone()),
     }
-    draft.put(Space::Jobs, key, value::stamped(stamp, &[&value::json(&row)?]));
+    draft.put(Space::Jobs, key, value::stamped(stamp, &[&value::json(row)?]));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use fjall::Slice;
 use millrace_schema::Topic;
 use serde::{Deserialize, Serialize};
 
-use crate::embedded::apply::Apply;
+use crate::embedded::apply::{Applied, Apply};
 use crate::embedded::draft::Draft;
 use crate::embedded::failure::failed;
 use crate::embedded::space::Space;
@@ -60,19 +60,17 @@ impl Engine {
             return Err(StoreError::Restarted);
         }
         let started = Instant::now();
-        let Commit { writes, ledger, .. } = commit;
-        let topic = ledger.topic;
-        let mut draft = self.draft();
-        let stored = stored(&draft, topic, ledger.partition)?;
-        let stored = fence(stored, &ledger)?;
-        let mut apply = Apply::new(&mut draft, stored.highest);
-        for write in writes {
-            apply.write(write)?;
-        }
-        let applied = apply.finish();
-        // A repeated call may come after a later one: its ledger row is the older.
-        let row = if ledger.sequence < stored.sequence { stored.row()? } else { ledger };
-        put(&mut draft, applied.highest, &row)?;
+        let topic = commit.ledger.topic;
+        let mut ahead = Draft::ahead(&self.db, &self.spaces);
+        let decided = decide(&mut ahead, &commit)?;
+        let turn = self.turn();
+        let (draft, applied) = if self.still_holds(&decided, &commit.ledger)? {
+            (ahead.with_turn(turn), decided.applied)
+        } else {
+            let mut draft = Draft::new(&self.db, &self.spaces, turn);
+            let applied = decide(&mut draft, &commit)?.applied;
+            (draft, applied)
+        };
         if applied.has_erased {
             // Before anybody can read that it is done.
             self.has_erased.store(true, Ordering::Release);
@@ -83,6 +81,18 @@ impl Engine {
         metrics::counter!("millrace_store_replayed_writes_total", "topic" => topic.short_name())
             .increment(applied.looked);
         Ok(())
+    }
+
+    /// Whether what was decided ahead may be written now. What a commit reads is written by
+    /// commits of the same partition alone, and each of those writes the partition's row; but a
+    /// job is also written by who completes it.
+    fn still_holds(&self, decided: &Decided, ledger: &LedgerRow) -> Result<bool, StoreError> {
+        if decided.applied.has_jobs {
+            return Ok(false);
+        }
+        let key = key::partition(ledger.topic, ledger.partition).finish()?;
+        let now = self.spaces.get(Space::Ledger).get(key).map_err(failed)?;
+        Ok(now.as_ref() == Some(&decided.stored))
     }
 
     pub(super) fn claim(&self, topic: Topic, partition: u32) -> Result<LedgerRow, StoreError> {
@@ -138,6 +148,32 @@ impl Engine {
     }
 }
 
+/// What a commit comes to.
+struct Decided {
+    applied: Applied,
+    /// The partition's row from which it was decided.
+    stored: Slice,
+}
+
+/// Puts what a commit writes into a draft.
+fn decide(draft: &mut Draft<'_>, commit: &Commit) -> Result<Decided, StoreError> {
+    let ledger = &commit.ledger;
+    let stored = stored(draft, ledger.topic, ledger.partition)?;
+    let stored = fence(stored, ledger)?;
+    let mut apply = Apply::new(draft, stored.highest);
+    for write in &commit.writes {
+        apply.write(write)?;
+    }
+    let applied = apply.finish();
+    if ledger.sequence < stored.sequence {
+        // A repeated call may come after a later one: its row is the older.
+        put(draft, applied.highest, &stored.row()?)?;
+    } else {
+        put(draft, applied.highest, ledger)?;
+    }
+    Ok(Decided { applied, stored: stored.value })
+}
+
 fn stored(draft: &Draft<'_>, topic: Topic, partition: u32) -> Result<Option<Stored>, StoreError> {
     let key = key::partition(topic, partition).finish()?;
     draft.get(Space::Ledger, &key)?.map(Stored::read).transpose()
@@ -160,5 +196,58 @@ fn fence(stored: Option<Stored>, ours: &LedgerRow) -> Result<Stored, StoreError>
             "epoch {} of {} {} was never claimed: claim the partition before committing to it",
             ours.epoch, ours.topic, ours.partition
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_schema::UserKey;
+    use millrace_schema::record::Job;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::embedded::open;
+    use crate::{Change, JobRow, Write};
+
+    fn commit(ledger: &LedgerRow, frontier: u64, change: Change) -> Commit {
+        let ledger = LedgerRow { frontier, sequence: frontier, ..ledger.clone() };
+        let writes = vec![Write { stamp: BASE.at(frontier), change }];
+        Commit { writes, ledger, generation: GENERATION }
+    }
+
+    fn erase(user: &str) -> Change {
+        Change::EraseEvents { user: UserKey::new("p", user) }
+    }
+
+    #[test]
+    fn what_was_decided_ahead_holds_until_its_partition_commits_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open::open(dir.path(), Default::default()).unwrap();
+        let ours = engine.claim(Topic::Events, 0).unwrap();
+        let other = engine.claim(Topic::Events, 1).unwrap();
+        let second = commit(&ours, 2, erase("u"));
+        let decided = || decide(&mut Draft::ahead(&engine.db, &engine.spaces), &second).unwrap();
+        let before = decided();
+        engine.commit(commit(&other, 1, erase("v"))).unwrap();
+        assert!(engine.still_holds(&before, &ours).unwrap());
+        engine.commit(commit(&ours, 1, erase("u"))).unwrap();
+        assert!(!engine.still_holds(&before, &ours).unwrap());
+        assert!(engine.still_holds(&decided(), &ours).unwrap());
+        engine.claim(Topic::Events, 0).unwrap();
+        assert!(matches!(engine.commit(second.clone()), Err(StoreError::Fenced { .. })));
+    }
+
+    #[test]
+    fn a_job_is_never_decided_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open::open(dir.path(), Default::default()).unwrap();
+        let ours = engine.claim(Topic::Deletions, 0).unwrap();
+        let job = Job { job: Uuid::from_u128(1), users: 1, ..Job::default() };
+        let job = JobRow { project: "p".to_owned(), accepted_us: 1, job, completion: None };
+        let put = commit(&ours, 1, Change::PutJob { job });
+        let decided = decide(&mut Draft::ahead(&engine.db, &engine.spaces), &put).unwrap();
+        assert!(!engine.still_holds(&decided, &ours).unwrap());
+        engine.commit(put).unwrap();
+        assert_eq!(engine.view().open_jobs().unwrap().len(), 1);
     }
 }

@@ -48,7 +48,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fjall::{Database, Keyspace, PersistMode};
@@ -174,9 +174,13 @@ struct Engine {
 impl Engine {
     /// Begins a batch; waits for the one before.
     fn draft(&self) -> Draft<'_> {
+        Draft::new(&self.db, &self.spaces, self.turn())
+    }
+
+    /// Waits until nobody else writes.
+    fn turn(&self) -> MutexGuard<'_, ()> {
         // What it guards is on disk, so a writer that panicked leaves nothing half done.
-        let turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        Draft::new(&self.db, &self.spaces, turn)
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn persist(&self) -> Result<(), StoreError> {
