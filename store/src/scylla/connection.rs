@@ -38,6 +38,7 @@ pub(super) struct Connection {
     pub(super) statements: Statements,
     pub(super) generations: Generations,
     pub(super) changes: Changes,
+    pub(super) local_datacenter: Option<String>,
     profiles: Profiles,
     permits: Semaphore,
     /// What erases needs some of these first.
@@ -68,6 +69,7 @@ impl Connection {
             statements,
             generations,
             changes,
+            local_datacenter: config.local_datacenter.clone(),
             profiles,
             permits,
             erase_permits,

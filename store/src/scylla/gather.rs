@@ -8,18 +8,20 @@
 use std::collections::HashMap;
 
 use scylla::cluster::ClusterState;
+use scylla::frame::response::result::TableSpec;
+use scylla::routing::Token;
 use uuid::Uuid;
 
 use super::connection::{Bound, Connection, is_erasing};
 use super::value::Value;
 
 /// Partitions of one batch at most; Cassandra complains of more than 10.
-const GATHERED_STATEMENTS: usize = 8;
+const GATHERED_STATEMENTS: usize = 10;
 /// Bytes of one batch at most; Cassandra complains of more than 5 KiB over several partitions.
 const GATHERED_BYTES: usize = 4 * 1024;
 
 /// Who holds a partition: nodes, and which of their shards.
-type Replicas = Vec<(Uuid, u32)>;
+pub(super) type Replicas = Vec<(Uuid, u32)>;
 
 /// What is sent as one.
 #[derive(Default)]
@@ -50,7 +52,15 @@ impl Connection {
 fn replicas(cluster: &ClusterState, part: &[Bound<'_>]) -> Option<Replicas> {
     let Bound { prepared, values } = part.first()?;
     let table = prepared.statement.get_table_spec()?;
-    let token = prepared.statement.calculate_token(values).ok()??;
+    holders(cluster, table, prepared.statement.calculate_token(values).ok()??)
+}
+
+/// Who holds what has this token; `None`: nobody knows.
+pub(super) fn holders(
+    cluster: &ClusterState,
+    table: &TableSpec<'_>,
+    token: Token,
+) -> Option<Replicas> {
     let holders = cluster.get_token_endpoints(table.ks_name(), table.table_name(), token);
     let mut replicas: Replicas =
         holders.into_iter().map(|(node, shard)| (node.host_id, shard)).collect();

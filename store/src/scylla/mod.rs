@@ -53,6 +53,7 @@ mod rebase;
 mod residues;
 mod statements;
 mod tls;
+mod together;
 mod topics;
 mod value;
 mod write;

@@ -4,17 +4,19 @@ use millrace_schema::{Topic, UserKey};
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::value::{Value, key, read_json, values};
+use super::together::Place;
+use super::value::{key, read_json, values};
 use super::write::user_of;
 use crate::{Cells, Claim, DeviceRow, Devices, Erasure, ProfileRow, Stamp, StoreError};
 
-/// created_us, updated_us and its stamp, name, cell. Without a property there is a row without a
-/// name.
-type ProfileLine = (Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<String>);
+/// The user, created_us, updated_us and its stamp, name, cell. Without a property there is a row
+/// without a name.
+type ProfileLine = (String, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<String>);
 
-/// life, device, name, updated_us and its stamp, cell and its stamp. With a life alone there is a
-/// row without a device.
+/// The user, life, device, name, updated_us and its stamp, cell and its stamp. With a life alone
+/// there is a row without a device.
 type DeviceLine = (
+    String,
     Option<i64>,
     Option<String>,
     Option<String>,
@@ -24,17 +26,23 @@ type DeviceLine = (
     Option<i64>,
 );
 
+/// The device, a claim.
+type ClaimRow = (String, Option<String>);
+
 impl Connection {
     pub(super) async fn profiles(
         &self,
         users: &[UserKey],
     ) -> Result<Vec<Option<ProfileRow>>, StoreError> {
-        let lines = self.rows_of_each(&self.statements.profile, of_each(users)?).await?;
+        let read = &self.statements.profiles;
+        let lines =
+            self.rows_of_places::<ProfileLine>(read, &places(users), |line| &line.0).await?;
         lines.into_iter().map(profile).collect()
     }
 
     pub(super) async fn devices(&self, users: &[UserKey]) -> Result<Vec<Devices>, StoreError> {
-        let lines = self.rows_of_each(&self.statements.devices, of_each(users)?).await?;
+        let read = &self.statements.devices;
+        let lines = self.rows_of_places::<DeviceLine>(read, &places(users), |line| &line.0).await?;
         lines.into_iter().map(devices).collect()
     }
 
@@ -43,15 +51,14 @@ impl Connection {
         project: &str,
         device_ids: &[String],
     ) -> Result<Vec<Vec<Claim>>, StoreError> {
-        let values = |device: &'_ String| Ok(values![key(project)?, key(device)?.to_owned()]);
-        let each: Result<Vec<_>, StoreError> = device_ids.iter().map(values).collect();
-        let found: Vec<Vec<(Option<String>,)>> =
-            self.rows_of_each(&self.statements.claims, each?).await?;
-        let claims = |rows: Vec<(Option<String>,)>| {
-            let texts = rows.into_iter().filter_map(|(text,)| text);
+        let places: Vec<_> = device_ids.iter().map(|device| (project, device.as_str())).collect();
+        let read = &self.statements.claims;
+        let rows = self.rows_of_places::<ClaimRow>(read, &places, |row| &row.0).await?;
+        let claims = |rows: Vec<ClaimRow>| {
+            let texts = rows.into_iter().filter_map(|(_, text)| text);
             texts.map(|text| read_json("claims", &text)).collect()
         };
-        found.into_iter().map(claims).collect()
+        rows.into_iter().map(claims).collect()
     }
 
     pub(super) async fn event_times(
@@ -85,17 +92,13 @@ impl Connection {
     }
 }
 
-fn of_each(users: &[UserKey]) -> Result<Vec<Vec<Value<'_>>>, StoreError> {
-    let values = |user| {
-        let (project, id) = user_of(user)?;
-        Ok(values![project, id])
-    };
-    users.iter().map(values).collect()
+fn places(users: &[UserKey]) -> Vec<Place<'_>> {
+    users.iter().map(|user| (&*user.project, &*user.user)).collect()
 }
 
 fn profile(lines: Vec<ProfileLine>) -> Result<Option<ProfileRow>, StoreError> {
     // Every write of a profile writes both times, so one without them has no cells.
-    let Some((Some(created_us), Some(updated_us), Some(stamp), ..)) = lines.first() else {
+    let Some((_, Some(created_us), Some(updated_us), Some(stamp), ..)) = lines.first() else {
         return Ok(None);
     };
     let (created_us, updated_us, stamp) = (*created_us, *updated_us, Stamp(*stamp));
@@ -109,10 +112,10 @@ fn profile(lines: Vec<ProfileLine>) -> Result<Option<ProfileRow>, StoreError> {
 }
 
 fn devices(lines: Vec<DeviceLine>) -> Result<Devices, StoreError> {
-    let life = lines.first().and_then(|line| line.0).map(Stamp);
+    let life = lines.first().and_then(|line| line.1).map(Stamp);
     let mut devices = Devices { life, ..Devices::default() };
     let is_alive = |stamp: Option<i64>| life < stamp.map(Stamp);
-    for (_, device, name, updated_us, updated_at, cell, cell_at) in lines {
+    for (_, _, device, name, updated_us, updated_at, cell, cell_at) in lines {
         let (Some(device), Some(name)) = (device, name) else { continue };
         if !is_alive(updated_at.max(cell_at)) {
             devices.hidden.push(device);
@@ -136,7 +139,7 @@ mod tests {
 
     fn head(device: &str, updated_us: i64, stamp: i64) -> DeviceLine {
         let (device, name) = (Some(device.to_owned()), Some(String::new()));
-        (Some(5), device, name, Some(updated_us), Some(stamp), None, None)
+        ("u".to_owned(), Some(5), device, name, Some(updated_us), Some(stamp), None, None)
     }
 
     #[test]
@@ -144,7 +147,7 @@ mod tests {
         let cell = r#"{"version":{"time_us":1,"stamp":6},"value":"1"}"#;
         let of = |device: &str, stamp| {
             let (device, name) = (Some(device.to_owned()), Some("a".to_owned()));
-            (Some(5), device, name, None, None, Some(cell.to_owned()), Some(stamp))
+            ("u".to_owned(), Some(5), device, name, None, None, Some(cell.to_owned()), Some(stamp))
         };
         let lines = vec![
             head("gone", 1, 5),
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_life_alone_is_no_device() {
-        let line = (Some(5), None, None, None, None, None, None);
+        let line = ("u".to_owned(), Some(5), None, None, None, None, None, None);
         let devices = devices(vec![line]).unwrap();
         assert_eq!(
             (devices.life, devices.rows.len(), devices.hidden.len()),
@@ -173,10 +176,12 @@ mod tests {
 
     #[test]
     fn a_profile_needs_no_property_but_its_times() {
-        let row = profile(vec![(Some(1), Some(2), Some(3), None, None)]).unwrap().unwrap();
+        let row = profile(vec![("u".to_owned(), Some(1), Some(2), Some(3), None, None)])
+            .unwrap()
+            .unwrap();
         let (stamp, cells) = (row.stamp.0, row.cells.len());
         assert_eq!((row.created_us, row.updated_us, stamp, cells), (1, 2, 3, 0));
         assert_eq!(profile(vec![]).unwrap(), None);
-        assert_eq!(profile(vec![(None, None, None, None, None)]).unwrap(), None);
+        assert_eq!(profile(vec![("u".to_owned(), None, None, None, None, None)]).unwrap(), None);
     }
 }

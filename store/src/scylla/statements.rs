@@ -212,11 +212,11 @@ statements! {
         AND (time_us, event_id) < (?, ?)";
     event_time: Read "SELECT time_us FROM {ks}.event_times \
         WHERE project_id = ? AND user_id = ? AND event_id = ?";
-    profile: Read "SELECT created_us, updated_us, WRITETIME(updated_us), name, cell \
-        FROM {ks}.profiles WHERE project_id = ? AND user_id = ?";
-    devices: Read "SELECT life, device_id, name, updated_us, WRITETIME(updated_us), cell, \
-        WRITETIME(cell) FROM {ks}.devices WHERE project_id = ? AND user_id = ?";
-    claims: Read "SELECT claim FROM {ks}.claims WHERE project_id = ? AND device_id = ?";
+    profiles: Read "SELECT user_id, created_us, updated_us, WRITETIME(updated_us), name, cell \
+        FROM {ks}.profiles WHERE project_id = ? AND user_id IN ?";
+    devices: Read "SELECT user_id, life, device_id, name, updated_us, WRITETIME(updated_us), \
+        cell, WRITETIME(cell) FROM {ks}.devices WHERE project_id = ? AND user_id IN ?";
+    claims: Read "SELECT device_id, claim FROM {ks}.claims WHERE project_id = ? AND device_id IN ?";
     erasures: Read "SELECT job_id, log_offset, received_us FROM {ks}.erasures \
         WHERE project_id = ? AND user_id = ? AND topic = ?";
     job: Read "SELECT job, sample, completion, WRITETIME(job) FROM {ks}.jobs \

@@ -18,6 +18,8 @@ const KEY_PART_BYTES: usize = 65_535;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'w> {
     Text(Cow<'w, str>),
+    /// For a list of which any matches.
+    Texts(Vec<&'w str>),
     Blob(&'w [u8]),
     Big(i64),
     Int(i32),
@@ -31,6 +33,7 @@ impl Value<'_> {
     pub(super) fn len(&self) -> usize {
         let body = match self {
             Self::Text(text) => text.len(),
+            Self::Texts(texts) => texts.iter().map(|text| 4 + text.len()).sum(),
             Self::Blob(bytes) => bytes.len(),
             _ => 16,
         };
@@ -46,6 +49,7 @@ impl SerializeValue for Value<'_> {
     ) -> Result<WrittenCellProof<'b>, SerializationError> {
         match self {
             Self::Text(text) => text.as_ref().serialize(typ, writer),
+            Self::Texts(texts) => texts.serialize(typ, writer),
             Self::Blob(bytes) => bytes.serialize(typ, writer),
             Self::Big(n) => n.serialize(typ, writer),
             Self::Int(n) => n.serialize(typ, writer),

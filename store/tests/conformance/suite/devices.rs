@@ -137,3 +137,27 @@ pub(crate) async fn a_device_that_moves_back_and_forth_is_the_last_ones<S: Store
         assert_eq!(Claim::owner(&claims), owner, "after {offset}: {claims:?}");
     }
 }
+
+pub(crate) async fn many_users_devices_and_claims_are_read_in_the_order_asked_for<S: Store>(
+    store: &S,
+) {
+    let mut worker = Worker::claim(store, Topic::Devices, 0).await;
+    let ids: Vec<String> = (0..50).map(|n| format!("{}", n * 37 % 50)).collect();
+    let users: Vec<_> = ids.iter().map(|id| user(id)).collect();
+    let devices = |n: usize| (0..n % 4).map(move |device| format!("d{device}"));
+    let rows = (0..users.len()).flat_map(|n| {
+        let put = |device: String| put_device(&users[n], &device, 1, cells([("x", cell(1, "1"))]));
+        let claims = (0..n % 3).map(|holder| put_claim(Some(&holder.to_string()), &ids[n], 7));
+        let puts: Vec<_> = devices(n).map(put).chain(claims).collect();
+        puts.into_iter().map(move |put| (n as u64, put))
+    });
+    worker.commit(rows.collect::<Vec<_>>()).await;
+    for (n, read) in store.devices(users.clone()).await.unwrap().into_iter().enumerate() {
+        assert!(read.rows.into_keys().eq(devices(n)), "of user {n}");
+    }
+    for (n, claims) in store.claims("p", ids).await.unwrap().into_iter().enumerate() {
+        let mut holders: Vec<_> = claims.into_iter().filter_map(|claim| claim.holder).collect();
+        holders.sort();
+        assert!(holders.into_iter().eq((0..n % 3).map(|holder| holder.to_string())), "of {n}");
+    }
+}

@@ -40,8 +40,10 @@ macro_rules! every_test {
                 a_merge_sets_its_cells_and_leaves_the_others,
                 a_profile_without_properties_is_registered,
                 an_erased_profile_starts_afresh,
-                the_larger_stamp_decides_cell_by_cell;
+                the_larger_stamp_decides_cell_by_cell,
+                many_profiles_are_read_in_the_order_asked_for;
             devices:
+                many_users_devices_and_claims_are_read_in_the_order_asked_for,
                 devices_are_kept_by_user_and_merge_cell_by_cell,
                 a_life_that_ended_hides_what_is_stamped_at_or_below_it,
                 erased_devices_are_gone,

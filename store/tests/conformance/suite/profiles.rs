@@ -60,3 +60,17 @@ pub(crate) async fn the_larger_stamp_decides_cell_by_cell<S: Store>(store: &S) {
     assert_eq!(row.updated_us, 7);
     assert_eq!(row.cells, cells([("a", cell(1, "new")), ("b", cell(1, "only"))]));
 }
+
+pub(crate) async fn many_profiles_are_read_in_the_order_asked_for<S: Store>(store: &S) {
+    let mut worker = Worker::claim(store, Topic::Profiles, 1).await;
+    let users: Vec<_> = (0..50).map(|n| user(&format!("u{}", n * 37 % 50))).collect();
+    let is_stored = |n: &usize| !n.is_multiple_of(3);
+    let stored = (0..users.len()).filter(is_stored);
+    let name = |n: usize| cells([("n", cell(1, &n.to_string()))]);
+    let puts: Vec<_> = stored.map(|n| (n as u64, put_profile(&users[n], 1, name(n)))).collect();
+    worker.commit(puts).await;
+    let read = store.profiles(users.clone()).await.unwrap();
+    let read: Vec<_> = read.into_iter().map(|row| row.map(|row| row.cells)).collect();
+    let expected: Vec<_> = (0..users.len()).map(|n| is_stored(&n).then(|| name(n))).collect();
+    assert_eq!(read, expected);
+}
