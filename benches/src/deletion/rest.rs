@@ -10,8 +10,8 @@ use crate::process;
 
 /// How long processor time is summed up.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Of one processor: a resting server polls, and a resting JVM looks after itself.
-const SHARE_MAX: f64 = 0.15;
+/// Of one processor: a database at rest is asked by the workers of many partitions every second.
+const SHARE_MAX: f64 = 0.5;
 /// Intervals of rest in a row.
 const QUIET: u32 = 3;
 /// Who works on for so long has work of its own.
