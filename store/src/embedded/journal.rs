@@ -124,3 +124,23 @@ impl Engine {
         Ok(names.iter().filter_map(|name| number(name.to_str()?)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{Config, EmbeddedStore};
+
+    #[test]
+    fn a_store_that_is_dropped_while_a_journal_is_filled_up_is_closed_when_it_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let residue = Config { journal_residue: Duration::from_millis(8), ..Config::default() };
+        let store = EmbeddedStore::open(dir.path(), residue).unwrap();
+        let engine = &store.engine;
+        engine.expel_later(engine.newest_journal().unwrap()).unwrap();
+        while engine.spaces.get(Space::Upkeep).get(FILLER).unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        drop(store);
+        EmbeddedStore::open(dir.path(), residue).unwrap();
+    }
+}

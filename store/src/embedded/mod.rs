@@ -96,7 +96,8 @@ const GENERATION: u64 = 0;
 /// which waits for a flush or compaction under way.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    // Dropped first, so that the engine's last user is none of their threads.
+    // Dropped first, so that the engine's last user is none of their threads. Compacting ends last:
+    // what the other one writes may have to wait for it.
     _background: Arc<[Background; 2]>,
     engine: Arc<Engine>,
 }
@@ -108,7 +109,7 @@ impl EmbeddedStore {
     /// [`StoreError::Unavailable`] if the folder cannot be read, or another process has it open.
     pub fn open(dir: &Path, config: Config) -> Result<Self, StoreError> {
         let engine = Arc::new(open::open(dir, config)?);
-        let background = [engine.start_compacting()?, engine.start_expelling()?];
+        let background = [engine.start_expelling()?, engine.start_compacting()?];
         Ok(Self { _background: Arc::new(background), engine })
     }
 
@@ -134,12 +135,13 @@ impl EmbeddedStore {
         T: Send + 'static,
         F: FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
     {
-        let engine = Arc::clone(&self.engine);
+        // Compactions go on until it is done, even if nobody waits for it any more.
+        let store = self.clone();
         Box::pin(async move {
             let done = tokio::task::spawn_blocking(move || {
-                let done = work(&engine);
+                let done = work(&store.engine);
                 if let Err(StoreError::Stopped(reason)) = &done {
-                    engine.stopped.send_replace(Some(reason.clone()));
+                    store.engine.stopped.send_replace(Some(reason.clone()));
                 }
                 done
             });
