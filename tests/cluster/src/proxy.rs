@@ -3,7 +3,8 @@
 //! One thread with a runtime of its own, so that faults do not depend on who calls them.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
@@ -157,8 +158,8 @@ impl Wire {
 
     async fn become_so(&mut self, network: Network) -> Result<()> {
         let was = self.network.send_replace(network);
-        if network == Network::Cut {
-            self.listener = None;
+        if let Some(listener) = self.listener.take_if(|_| network == Network::Cut) {
+            close(listener)?;
         }
         // After bytes were thrown away a connection cannot go on: it would be a torn stream.
         let torn = was == Network::HalfOpen && network != Network::HalfOpen;
@@ -191,6 +192,12 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Nobody is accepted any more, even while a process that is being started holds a copy of it.
+fn close(listener: TcpListener) -> std::io::Result<()> {
+    let socket = std::net::TcpStream::from(OwnedFd::from(listener.into_std()?));
+    socket.shutdown(Shutdown::Both)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
@@ -272,5 +279,21 @@ async fn delay(sent: Instant, network: &mut watch::Receiver<Network>) {
             () = tokio::time::sleep_until(sent + latency) => return,
             changed = network.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_listener_refuses_even_while_somebody_holds_a_copy() -> Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let (address, copy) = (listener.local_addr()?, listener.try_clone()?);
+        close(TcpListener::from_std(listener)?)?;
+        assert!(TcpStream::connect(address).await.is_err());
+        drop(copy);
+        Ok(())
     }
 }
