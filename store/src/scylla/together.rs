@@ -1,7 +1,7 @@
 //! Rows of many partitions that lie on the same nodes, read as one.
 //!
-//! To read sixteen partitions by one statement costs the database a quarter of what sixteen
-//! statements do (measured on Cassandra), as long as whoever takes it has all of them.
+//! To read many partitions by one statement costs the database much less than as many statements
+//! do, as long as whoever takes it has all of them: else it would only pass it on.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
